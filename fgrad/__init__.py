@@ -1,0 +1,331 @@
+"""fgrad: functional, immutable automatic differentiation in pure Python on NumPy and attrs.
+
+>>> import fgrad as fg
+>>> fg.grad(lambda x: fg.sum(fg.sin(x) ** 2))(fg.asarray([0.0, 0.5]))
+Tensor([0.        , 0.84147098], dtype=float64)
+
+Transforms and array functions stand in one flat namespace; `fgrad.random`, `fgrad.tree` and `fgrad.errors` are
+namespaces of their own. `fgrad.nn`, `fgrad.optim`, `fgrad.data`, `fgrad.training` and `fgrad.testing` load when first
+used.
+"""
+
+# ruff: noqa: A004 - public names shadow builtins (sum, abs, max ...) by design: they are NumPy's names
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fgrad import errors, tree
+from fgrad.core.graph import Graph
+from fgrad.core.shape import ShapeDtype
+from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.ops.arithmetic import (
+    abs,
+    absolute,
+    add,
+    conj,
+    conjugate,
+    divide,
+    divide_no_nan,
+    floor_divide,
+    imag,
+    mod,
+    multiply,
+    multiply_no_nan,
+    negative,
+    positive,
+    real,
+    reciprocal,
+    remainder,
+    sign,
+    square,
+    subtract,
+    true_divide,
+)
+from fgrad.ops.creation import (
+    arange,
+    array,
+    asarray,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    identity,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from fgrad.ops.exponential import exp, exp2, expm1, log, log1p, log2, log10, pow, power, sqrt
+from fgrad.ops.indexing import one_hot, repeat, take, take_along_axis
+from fgrad.ops.joining import array_split, concat, concatenate, hstack, pad, split, stack, vstack
+from fgrad.ops.logic import (
+    allclose,
+    array_equal,
+    bitwise_and,
+    bitwise_not,
+    bitwise_or,
+    bitwise_xor,
+    ceil,
+    equal,
+    floor,
+    greater,
+    greater_equal,
+    invert,
+    isclose,
+    isfinite,
+    isinf,
+    isnan,
+    left_shift,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    not_equal,
+    right_shift,
+    rint,
+    round,
+    trunc,
+)
+from fgrad.ops.reductions import (
+    all,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    cumsum,
+    logsumexp,
+    max,
+    mean,
+    min,
+    prod,
+    std,
+    sum,
+    var,
+)
+from fgrad.ops.selection import clip, maximum, minimum, relu, where
+from fgrad.ops.shaping import (
+    astype,
+    atleast_1d,
+    atleast_2d,
+    broadcast_arrays,
+    broadcast_to,
+    expand_dims,
+    flip,
+    matrix_transpose,
+    moveaxis,
+    ndim,
+    permute_dims,
+    ravel,
+    reshape,
+    roll,
+    shape,
+    size,
+    squeeze,
+    swapaxes,
+    tile,
+    transpose,
+    tril,
+    triu,
+)
+from fgrad.ops.sorting import argsort, searchsorted
+from fgrad.ops.structure import stop_gradient
+from fgrad.ops.trigonometric import arccos, arccosh, arcsin, arcsinh, arctan, arctanh, cos, cosh, sin, sinh, tan, tanh
+from fgrad.transforms.graphs import make_graph
+from fgrad.transforms.reverse import grad, show_tape, value_and_grad, vjp
+
+if TYPE_CHECKING:
+    from fgrad import data, nn, optim, testing, training
+
+__version__ = "0.1.0"
+
+_LAZY = ("data", "nn", "optim", "testing", "training")
+
+newaxis = None
+pi = 3.141592653589793
+e = 2.718281828459045
+inf = float("inf")
+nan = float("nan")
+
+__all__ = [
+    "ArrayLike",
+    "Graph",
+    "ShapeDtype",
+    "Tensor",
+    "abs",
+    "absolute",
+    "add",
+    "all",
+    "allclose",
+    "amax",
+    "amin",
+    "any",
+    "arange",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctanh",
+    "argmax",
+    "argmin",
+    "argsort",
+    "array",
+    "array_equal",
+    "array_split",
+    "asarray",
+    "astype",
+    "atleast_1d",
+    "atleast_2d",
+    "bitwise_and",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
+    "broadcast_arrays",
+    "broadcast_to",
+    "ceil",
+    "clip",
+    "concat",
+    "concatenate",
+    "conj",
+    "conjugate",
+    "cos",
+    "cosh",
+    "cumsum",
+    "data",
+    "divide",
+    "divide_no_nan",
+    "e",
+    "empty",
+    "empty_like",
+    "equal",
+    "errors",
+    "exp",
+    "exp2",
+    "expand_dims",
+    "expm1",
+    "eye",
+    "flip",
+    "floor",
+    "floor_divide",
+    "full",
+    "full_like",
+    "grad",
+    "greater",
+    "greater_equal",
+    "hstack",
+    "identity",
+    "imag",
+    "inf",
+    "invert",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "left_shift",
+    "less",
+    "less_equal",
+    "linspace",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "logsumexp",
+    "make_graph",
+    "matrix_transpose",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "mod",
+    "moveaxis",
+    "multiply",
+    "multiply_no_nan",
+    "nan",
+    "ndim",
+    "negative",
+    "newaxis",
+    "nn",
+    "not_equal",
+    "one_hot",
+    "ones",
+    "ones_like",
+    "optim",
+    "pad",
+    "permute_dims",
+    "pi",
+    "positive",
+    "pow",
+    "power",
+    "prod",
+    "ravel",
+    "real",
+    "reciprocal",
+    "relu",
+    "remainder",
+    "repeat",
+    "reshape",
+    "right_shift",
+    "rint",
+    "roll",
+    "round",
+    "searchsorted",
+    "shape",
+    "show_tape",
+    "sign",
+    "sin",
+    "sinh",
+    "size",
+    "split",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "stop_gradient",
+    "subtract",
+    "sum",
+    "swapaxes",
+    "take",
+    "take_along_axis",
+    "tan",
+    "tanh",
+    "testing",
+    "tile",
+    "training",
+    "transpose",
+    "tree",
+    "tril",
+    "triu",
+    "true_divide",
+    "trunc",
+    "value_and_grad",
+    "var",
+    "vjp",
+    "vstack",
+    "where",
+    "zeros",
+    "zeros_like",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"fgrad.{name}")
+    message = f"module 'fgrad' has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""What a value is and how an operation finds its interpreter; knows no particular operation."""

@@ -1,0 +1,254 @@
+"""The one door: every operation goes through bind, which finds the interpreter that its arguments call for."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import attrs
+import numpy as np
+
+from fgrad.core.errors import (
+    DtypeError,
+    EscapedTracerError,
+    FgradError,
+    IndexingError,
+    ShapeError,
+    at_user_line,
+)
+from fgrad.core.primitive import Primitive
+from fgrad.core.shape import PYTHON_NUMBERS, shape_dtype_of
+from fgrad.core.tensor import ConcreteTensor, Tensor, adopt, as_numeric_array, to_tensor
+
+__all__ = [
+    "Trace",
+    "Tracer",
+    "bind",
+    "bind1",
+    "bind2",
+    "bind_creation",
+    "make_operator",
+    "make_unary_operator",
+    "next_level",
+    "staging",
+]
+
+_ndarray = np.ndarray
+_asarray = np.asarray
+_new = object.__new__
+_set_array = ConcreteTensor._array.__set__  # type: ignore[attr-defined]
+
+
+class Tracer(Tensor):
+    """A Tensor that stands for a value inside a transform; `_trace` is the transform call that it belongs to."""
+
+    __slots__ = ()
+    _trace: Trace
+
+
+@attrs.define(eq=False)
+class Trace:
+    """One call of a transform: how it interprets an operation on its tracers.
+
+    The level is unique to the call and larger than that of every call around it. `closed` is set, in a ``finally``,
+    when the call ends; it is the only thing about a trace that changes, besides the record it appends to.
+    """
+
+    level: int
+    closed: bool = False
+
+    @property
+    def transform(self) -> str:
+        """The name of the transform, for messages."""
+        raise NotImplementedError
+
+    def process(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Interprets one operation, at least one of whose arguments belongs to this trace or is staged by it."""
+        raise NotImplementedError
+
+    def require_open(self) -> None:
+        """Raises EscapedTracerError when the call that made this trace has ended."""
+        if self.closed:
+            raise_escaped(self)
+
+
+def raise_escaped(trace: Trace) -> NoReturn:
+    """Raises the error for a tracer that outlived its transform."""
+    message = (
+        f"a value that belongs to a finished {trace.transform} call is used outside of it; return it from the "
+        f"function instead of storing it (has_aux=True returns extra values beside the loss)"
+    )
+    raise EscapedTracerError(at_user_line(message))
+
+
+_levels = itertools.count(1)
+_levels_lock = threading.Lock()
+
+
+def next_level() -> int:
+    """A number larger than every level given out before, in any thread."""
+    with _levels_lock:
+        return next(_levels)
+
+
+class _Staging(threading.local):
+    trace: Trace | None = None
+
+
+# The innermost open staging trace of this thread. Whoever opens one restores the previous one in a ``finally``.
+staging = _Staging()
+
+
+def bind(primitive: Primitive, *args: Any, **params: Any) -> Any:
+    """Applies a primitive: by the trace of its highest-level tracer, or on NumPy arrays when there is none."""
+    trace: Trace | None = None
+    level = -1
+    for value in args:
+        if isinstance(value, Tracer) and value._trace.level > level:
+            trace = value._trace
+            level = trace.level
+    if trace is None:
+        return evaluate(primitive, args, params)
+    stage = staging.trace
+    if stage is not None and stage.level > level:
+        trace = stage
+    return trace.process(primitive, args, params)
+
+
+def bind1(primitive: Primitive, x: Any) -> Any:
+    """`bind` for one argument and no params, with the concrete case in line."""
+    if type(x) is ConcreteTensor:
+        try:
+            out = primitive.evaluate(x._array)
+        except (ValueError, TypeError, IndexError) as error:
+            raise_explained(primitive, (x,), {}, error)
+        if type(out) is not _ndarray:
+            out = _asarray(out)
+        tensor = _new(ConcreteTensor)
+        _set_array(tensor, out)
+        return tensor
+    return bind(primitive, x)
+
+
+def bind2(primitive: Primitive, x: Any, y: Any) -> Any:
+    """`bind` for two arguments and no params, with the concrete cases in line."""
+    if type(x) is ConcreteTensor:
+        left = x._array
+    elif type(x) in PYTHON_NUMBERS and type(y) is ConcreteTensor and primitive.takes_numbers:
+        left = x
+    else:
+        return bind(primitive, x, y)
+    if type(y) is ConcreteTensor:
+        right = y._array
+    elif type(y) in PYTHON_NUMBERS and primitive.takes_numbers:
+        right = y
+    else:
+        return bind(primitive, x, y)
+    try:
+        out = primitive.evaluate(left, right)
+    except (ValueError, TypeError, IndexError) as error:
+        raise_explained(primitive, (x, y), {}, error)
+    if type(out) is not _ndarray:
+        out = _asarray(out)
+    tensor = _new(ConcreteTensor)
+    _set_array(tensor, out)
+    return tensor
+
+
+def bind_creation(primitive: Primitive, *args: Any, **params: Any) -> Any:
+    """`bind` for operations that make values out of none: inside a staged function they are recorded there."""
+    stage = staging.trace
+    if stage is not None and not any(isinstance(value, Tracer) for value in args):
+        return stage.process(primitive, args, params)
+    return bind(primitive, *args, **params)
+
+
+def make_operator(primitive: Primitive) -> Callable[..., Any]:
+    """What ``+`` and its kin call: the primitive, but Python numbers among themselves stay Python numbers."""
+    python = primitive.python
+
+    def operate(x: Any, y: Any) -> Any:
+        if type(x) is ConcreteTensor:
+            if type(y) is ConcreteTensor or type(y) in PYTHON_NUMBERS:
+                return bind2(primitive, x, y)
+        elif type(y) is not ConcreteTensor and python is not None and is_weak(x) and is_weak(y):
+            return bind(python, x, y)
+        if is_operand(x) and is_operand(y):
+            return bind2(primitive, x, y)
+        return NotImplemented
+
+    return operate
+
+
+def make_unary_operator(primitive: Primitive) -> Callable[..., Any]:
+    """What ``-x`` and its kin call: the primitive, but a Python number stays a Python number."""
+    python = primitive.python
+    assert python is not None, primitive
+
+    def operate(x: Any) -> Any:
+        return bind(python, x) if is_weak(x) else bind1(primitive, x)
+
+    return operate
+
+
+def is_weak(value: Any) -> bool:
+    """Whether the value is a Python number, or a tracer that stands for one."""
+    return type(value) in PYTHON_NUMBERS or (isinstance(value, Tracer) and value.weak)
+
+
+def is_operand(value: Any) -> bool:
+    """Whether an operator accepts the value beside a Tensor; for others Python tries the reflected operator."""
+    return type(value) in PYTHON_NUMBERS or isinstance(value, Tensor | np.ndarray | np.generic | list | tuple)
+
+
+def evaluate(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """Applies a primitive to concrete values: tensors, arrays, NumPy scalars, Python numbers, nested lists."""
+    operands = [value._array if type(value) is ConcreteTensor else _operand(primitive, value) for value in args]
+    try:
+        out = primitive.evaluate(*operands, **params)
+    except (ValueError, TypeError, IndexError) as error:
+        raise_explained(primitive, args, params, error)
+    if type(out) is _ndarray:
+        return adopt(out)
+    if primitive.multiple_results:
+        return tuple([adopt(_asarray(part)) for part in out])
+    return out if type(out) in PYTHON_NUMBERS else adopt(_asarray(out))
+
+
+def _operand(primitive: Primitive, value: Any) -> Any:
+    if type(value) in PYTHON_NUMBERS:
+        return value if primitive.takes_numbers else _asarray(value)
+    if primitive.makes_views or not isinstance(value, np.ndarray | np.generic):
+        tensor = to_tensor(value)
+        return tensor._array if type(tensor) is ConcreteTensor else tensor
+    return as_numeric_array(value)
+
+
+def raise_explained(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any], error: Exception) -> NoReturn:
+    """Raises, for an error of NumPy's, one that names the operation, its operands and the user's own line."""
+    values = [value if hasattr(value, "dtype") or type(value) in PYTHON_NUMBERS else to_tensor(value) for value in args]
+    avals = [shape_dtype_of(value) for value in values]
+    reason: Exception = error
+    try:
+        primitive.shape_rule(*avals, **params)
+    except (ValueError, TypeError, IndexError) as explained:
+        reason = explained
+    raise explain(primitive, avals, reason) from None
+
+
+def explain(primitive: Primitive, avals: list[Any], reason: Exception) -> Exception:
+    """The error for operands that do not fit: of the class that the reason has, naming everything involved."""
+    operands = " and ".join(str(aval) for aval in avals)
+    text = reason.args[0] if reason.args else str(reason)
+    message = at_user_line(f"[{primitive.name}] on {operands}: {text}")
+    if isinstance(reason, FgradError):
+        return type(reason)(message)
+    if isinstance(reason, IndexError):
+        return IndexingError(message)
+    if isinstance(reason, TypeError):
+        return DtypeError(message)
+    if isinstance(reason, np.linalg.LinAlgError):
+        return np.linalg.LinAlgError(message)
+    return ShapeError(message)

@@ -1,0 +1,192 @@
+"""Graph: a staged program as typed, immutable data that can be printed, checked and evaluated."""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+
+from fgrad.core.bind import bind
+from fgrad.core.errors import DtypeError, ShapeError, SourceLine, TreeError
+from fgrad.core.key import Key
+from fgrad.core.primitive import Primitive
+from fgrad.core.pytree import Structure, flatten_up_to, unflatten
+from fgrad.core.shape import ShapeDtype, shape_dtype_of
+from fgrad.core.tensor import ConcreteTensor
+
+__all__ = ["Equation", "Graph", "Literal", "Variable"]
+
+
+@attrs.frozen(eq=False)
+class Variable:
+    """A value of a graph; two variables are the same only when they are one object."""
+
+    aval: ShapeDtype
+
+
+@attrs.frozen(eq=False)
+class Literal:
+    """A constant of a graph: a concrete tensor or a Python number."""
+
+    value: Any
+
+    @property
+    def aval(self) -> ShapeDtype:
+        """The shape and dtype of the constant."""
+        return shape_dtype_of(self.value)
+
+
+Operand: TypeAlias = Variable | Literal
+
+
+@attrs.frozen(eq=False)
+class Equation:
+    """One operation of a graph: ``results = primitive(operands, **params)``, and the user's line that asked for it."""
+
+    primitive: Primitive
+    operands: tuple[Operand, ...]
+    params: tuple[tuple[str, Any], ...]
+    results: tuple[Variable, ...]
+    source: SourceLine | None = None
+
+
+@attrs.frozen(eq=False, repr=False)
+class Graph:
+    """A program: inputs, equations in the order of evaluation, outputs.
+
+    A graph is closed: everything it uses is an input, a literal or the result of an earlier equation. The first
+    `captured` inputs stand for tracers of outer transforms that the function closed over.
+
+    Printing a graph shows one equation a line; a graph that `fgrad.make_graph` made can be called like the function
+    that it came from.
+    """
+
+    inputs: tuple[Variable, ...]
+    equations: tuple[Equation, ...]
+    outputs: tuple[Operand, ...]
+    captured: int = 0
+    in_structure: Structure | None = None
+    out_structure: Structure | None = None
+    out_keys: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        return format_graph(self)
+
+    def __call__(self, *args: Any) -> Any:
+        """Evaluates the graph on arguments of the structure, shapes and dtypes that it was made for.
+
+        Raises:
+            TreeError, ShapeError, DtypeError: when the arguments are others.
+        """
+        if self.in_structure is None or self.out_structure is None or self.captured:
+            message = "this graph is not a whole function (it has captured values); use graph.evaluate(*inputs)"
+            raise TreeError(message)
+        leaves = flatten_up_to(self.in_structure, args, "args")
+        results = self.evaluate(*[leaf.words if isinstance(leaf, Key) else leaf for leaf in leaves])
+        keyed = [Key(value) if position in self.out_keys else value for position, value in enumerate(results)]
+        return unflatten(self.out_structure, keyed)
+
+    def evaluate(self, *values: Any) -> list[Any]:
+        """The values of the outputs for these values of the inputs; differentiable, as any function is."""
+        if len(values) != len(self.inputs):
+            message = f"the graph has {len(self.inputs)} inputs, and {len(values)} values were given"
+            raise TreeError(message)
+        environment: dict[Variable, Any] = {}
+        for position, (variable, value) in enumerate(zip(self.inputs, values, strict=True)):
+            _require_fit(variable.aval, shape_dtype_of(value), f"input {position}")
+            environment[variable] = value
+        for equation in self.equations:
+            operands = [_read(environment, operand) for operand in equation.operands]
+            out = bind(equation.primitive, *operands, **dict(equation.params))
+            results = out if equation.primitive.multiple_results else (out,)
+            environment.update(zip(equation.results, results, strict=True))
+        return [_read(environment, operand) for operand in self.outputs]
+
+    def check(self) -> None:
+        """Checks that every operand is defined before it is used and that every equation's types are its rule's.
+
+        Raises:
+            ShapeError: when the graph is not well formed.
+        """
+        defined: set[Variable] = set(self.inputs)
+        for position, equation in enumerate(self.equations):
+            where = f"equation {position} ({equation.primitive.name})"
+            _require_defined(defined, equation.operands, where)
+            avals = [operand.aval for operand in equation.operands]
+            expected = equation.primitive.shape_rule(*avals, **dict(equation.params))
+            expected = expected if equation.primitive.multiple_results else (expected,)
+            for variable, aval in zip(equation.results, expected, strict=True):
+                if variable in defined:
+                    message = f"{where} defines a variable a second time"
+                    raise ShapeError(message)
+                _require_fit(aval, variable.aval, where)
+                defined.add(variable)
+        _require_defined(defined, self.outputs, "the outputs")
+
+
+def _read(environment: dict[Variable, Any], operand: Operand) -> Any:
+    return operand.value if isinstance(operand, Literal) else environment[operand]
+
+
+def _require_defined(defined: set[Variable], operands: Sequence[Operand], where: str) -> None:
+    for operand in operands:
+        if isinstance(operand, Variable) and operand not in defined:
+            message = f"{where} use{'s' if where[-1] == ')' else ''} a variable that is not defined before"
+            raise ShapeError(message)
+
+
+def _require_fit(expected: ShapeDtype, given: ShapeDtype, where: str) -> None:
+    if expected.shape != given.shape:
+        message = f"{where} has shape {given.shape} where {expected.shape} is expected"
+        raise ShapeError(message)
+    if expected.dtype != given.dtype or expected.weak != given.weak:
+        message = f"{where} is {given} where {expected} is expected"
+        raise DtypeError(message)
+
+
+def format_graph(graph: Graph) -> str:
+    """The graph as text: one equation a line, with the user's line at its end."""
+    names: dict[Variable, str] = {}
+    fresh = _variable_names()
+
+    def name(operand: Operand) -> str:
+        if isinstance(operand, Literal):
+            return _format_literal(operand.value)
+        if operand not in names:
+            names[operand] = next(fresh)
+        return names[operand]
+
+    def typed(variables: Sequence[Variable]) -> str:
+        return ", ".join(f"{name(variable)}: {variable.aval}" for variable in variables)
+
+    lines = [f"graph({typed(graph.inputs)}):"]
+    for equation in graph.equations:
+        params = [f"{key}={_format_param(value)}" for key, value in equation.params]
+        arguments = ", ".join([*map(name, equation.operands), *params])
+        source = f"  # {equation.source.text}" if equation.source and equation.source.text else ""
+        lines.append(f"    {typed(equation.results)} = {equation.primitive.name}({arguments}){source}")
+    lines.append(f"    return {', '.join(map(name, graph.outputs)) or 'nothing'}")
+    return "\n".join(lines)
+
+
+def _variable_names() -> Iterator[str]:
+    for length in itertools.count(1):
+        for letters in itertools.product(string.ascii_lowercase, repeat=length):
+            yield "".join(letters)
+
+
+def _format_literal(value: Any) -> str:
+    if isinstance(value, ConcreteTensor):
+        array = np.asarray(value)
+        return f"{array.item()!r}:{array.dtype}" if array.ndim == 0 else f"<{shape_dtype_of(value)}>"
+    return repr(value)
+
+
+def _format_param(value: Any) -> str:
+    if isinstance(value, Graph):
+        return "{ " + format_graph(value).replace("\n", "\n    ") + " }"
+    return str(value) if isinstance(value, np.dtype) else repr(value)

@@ -1,0 +1,132 @@
+"""Staging: running a function on variables of a graph, so that its operations are written down, not carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import attrs
+import numpy as np
+
+from fgrad.core.bind import Trace, Tracer, explain, next_level, raise_escaped, staging
+from fgrad.core.errors import DtypeError, user_line
+from fgrad.core.graph import Equation, Graph, Literal, Operand, Variable
+from fgrad.core.primitive import Primitive
+from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
+from fgrad.core.tensor import ConcreteTensor, refuse_conversion, to_tensor
+
+__all__ = ["GraphTrace", "GraphTracer", "stage"]
+
+
+@attrs.frozen(eq=False, repr=False, str=False)
+class GraphTracer(Tracer):
+    """A tensor that stands for a variable of the graph being written."""
+
+    _trace: GraphTrace
+    variable: Variable
+
+    @property
+    def shape(self) -> Shape:
+        """The length of each axis."""
+        return self.variable.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the elements."""
+        return self.variable.aval.dtype
+
+    @property
+    def weak(self) -> bool:
+        """Whether this stands for a Python number."""
+        return self.variable.aval.weak
+
+    def _read(self, action: str, *, drops_gradient: bool) -> NoReturn:
+        self._trace.require_open()
+        way_out = (
+            "has no value yet: only its shape and dtype are known. Compute with fgrad's functions (fg.where selects by "
+            "a condition), or pass what the program's shape depends on as a plain Python value"
+        )
+        refuse_conversion(action, self._trace.transform, way_out)
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.variable.aval}, traced by {self._trace.transform})"
+
+    __str__ = __repr__
+
+
+@attrs.define(eq=False)
+class GraphTrace(Trace):
+    """Writes every operation that reaches it as an equation; tracers of outer transforms become captured inputs."""
+
+    name: str = "make_graph"
+    equations: list[Equation] = attrs.field(factory=list)
+    captures: dict[int, tuple[Tracer, Variable]] = attrs.field(factory=dict)
+
+    @property
+    def transform(self) -> str:
+        """The name of the transform, for messages."""
+        return self.name
+
+    def process(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Appends the equation; its results are tracers of this trace."""
+        self.require_open()
+        operands = tuple([self.operand_for(value) for value in args])
+        avals = [operand.aval for operand in operands]
+        try:
+            expected = primitive.shape_rule(*avals, **params)
+        except (ValueError, TypeError, IndexError) as reason:
+            raise explain(primitive, avals, reason) from None
+        results = tuple([Variable(aval) for aval in (expected if primitive.multiple_results else (expected,))])
+        sorted_params = tuple(sorted(params.items()))
+        self.equations.append(Equation(primitive, operands, sorted_params, results, user_line()))
+        tracers = tuple([GraphTracer(self, variable) for variable in results])
+        return tracers if primitive.multiple_results else tracers[0]
+
+    def operand_for(self, value: Any) -> Operand:
+        """The variable or literal that stands for a value in this graph."""
+        if isinstance(value, Tracer):
+            if value._trace is self:
+                return value.variable  # type: ignore[attr-defined, no-any-return]
+            if value._trace.closed:
+                raise_escaped(value._trace)
+            if id(value) not in self.captures:
+                aval = ShapeDtype(value.shape, value.dtype, value.weak)
+                self.captures[id(value)] = (value, Variable(aval))
+            return self.captures[id(value)][1]
+        if type(value) is ConcreteTensor or type(value) in PYTHON_NUMBERS:
+            return Literal(value)
+        return Literal(to_tensor(value))
+
+
+def stage(function: Callable[..., Sequence[Any]], avals: Sequence[ShapeDtype], name: str) -> tuple[Graph, list[Tracer]]:
+    """Runs ``function(*tracers)``, which returns a flat sequence, and gives its graph and the tracers it captured.
+
+    The captured tracers are the values for the graph's first inputs.
+
+    Raises:
+        DtypeError: when an output is not a number or an array.
+    """
+    trace = GraphTrace(next_level(), name=name)
+    inputs = [Variable(aval) for aval in avals]
+    outer = staging.trace
+    staging.trace = trace
+    try:
+        outputs = function(*[GraphTracer(trace, variable) for variable in inputs])
+        operands = tuple([_output_operand(trace, value, position) for position, value in enumerate(outputs)])
+    finally:
+        staging.trace = outer
+        trace.closed = True
+    captured = [tracer for tracer, _ in trace.captures.values()]
+    capture_inputs = [variable for _, variable in trace.captures.values()]
+    graph = Graph((*capture_inputs, *inputs), tuple(trace.equations), operands, captured=len(captured))
+    return graph, captured
+
+
+def _output_operand(trace: GraphTrace, value: Any, position: int) -> Operand:
+    if isinstance(value, Tracer) and value._trace.level > trace.level:
+        raise_escaped(value._trace)
+    try:
+        return trace.operand_for(value)
+    except DtypeError as error:
+        message = f"output {position} of the function given to {trace.name} is not a number or an array: {error}"
+        raise DtypeError(message) from None

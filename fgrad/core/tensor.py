@@ -1,0 +1,290 @@
+"""Tensor, the base of everything that holds or stands for an array, and ConcreteTensor, which holds one."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, TypeAlias, cast
+
+import attrs
+import numpy as np
+
+from fgrad.core.errors import DtypeError, TracerConversionError, at_user_line
+from fgrad.core.methods import TensorMethods, operations
+from fgrad.core.protocols import dispatch_function, dispatch_ufunc
+from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
+
+__all__ = ["ArrayLike", "ConcreteTensor", "Tensor", "adopt", "to_tensor"]
+
+
+class Tensor(TensorMethods):
+    """An immutable array whose operations can be differentiated.
+
+    ``fg.Tensor(data, dtype=None)`` builds one from numbers, nested lists or an array, exactly as `fgrad.array` does.
+    Whatever a transform passes to a function is a Tensor too, so ``isinstance(x, fg.Tensor)`` holds inside and
+    outside of transforms.
+
+    >>> import fgrad as fg
+    >>> fg.Tensor([1.0, 2.0])
+    Tensor([1., 2.], dtype=float64)
+    """
+
+    __slots__ = ()
+    __array_priority__ = 1000.0
+
+    # The base builds a concrete tensor; the records that derive from it are built as attrs builds them.
+    def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:  # noqa: PYI034 - the base builds a concrete tensor
+        if cls is Tensor:
+            return operations.array(*args, **kwargs)
+        return object.__new__(cls)
+
+    # What each kind of tensor answers for itself.
+
+    @property
+    def shape(self) -> Shape:
+        """The length of each axis."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the elements."""
+        raise NotImplementedError
+
+    @property
+    def weak(self) -> bool:
+        """Whether this stands for a Python number, which promotes as one (NEP 50)."""
+        return False
+
+    def _read(self, action: str, *, drops_gradient: bool) -> Any:
+        """The concrete array, for an `action` such as ``float(x)``; raises where there is none to give.
+
+        An action drops the gradient when what it returns could carry on the computation: a tracer refuses it then.
+        """
+        raise NotImplementedError
+
+    # What follows from that.
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return ShapeDtype(self.shape, self.dtype).size
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self.size * self.dtype.itemsize
+
+    def __bool__(self) -> bool:
+        return bool(self._read("bool(x)", drops_gradient=False))
+
+    def __int__(self) -> int:
+        return int(self._read("int(x)", drops_gradient=False))
+
+    def __index__(self) -> int:
+        return np.asarray(self._read("an index", drops_gradient=False)).__index__()
+
+    def __float__(self) -> float:
+        return float(self._read("float(x)", drops_gradient=True))
+
+    def __complex__(self) -> complex:
+        return complex(self._read("complex(x)", drops_gradient=True))
+
+    def item(self, *index: int) -> bool | int | float | complex:
+        """The only element (or the one at `index`) as a Python number."""
+        return cast("float", np.asarray(self._read("x.item()", drops_gradient=True)).item(*index))
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return np.asarray(self._read("x.tolist()", drops_gradient=True)).tolist()
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The elements as a read-only NumPy array, without a copy."""
+        return lock(np.asarray(self._read("x.numpy()", drops_gradient=True)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = np.asarray(self._read("np.asarray(x)", drops_gradient=True))
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                message = f"a Tensor of dtype {array.dtype} cannot be seen as {np.dtype(dtype)} without a copy"
+                raise ValueError(message)
+            return array.astype(dtype)
+        return array.copy() if copy else lock(array)
+
+    def __buffer__(self, flags: int) -> memoryview:
+        array: Any = lock(np.asarray(self._read("memoryview(x)", drops_gradient=True)))
+        return memoryview(array)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return lock(np.asarray(self._read("DLPack", drops_gradient=True))).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[Any, Any]:
+        return np.asarray(self._read("DLPack", drops_gradient=True)).__dlpack_device__()
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return dispatch_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return dispatch_function(function, args, kwargs)
+
+    def __repr__(self) -> str:
+        return describe_array(np.asarray(self._read("repr(x)", drops_gradient=False)))
+
+    def __str__(self) -> str:
+        return str(self._read("str(x)", drops_gradient=False))
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        array = np.asarray(self._read("format(x)", drops_gradient=False))
+        if array.ndim:
+            message = f"a format such as {spec!r} needs a tensor of shape (), and this one has shape {array.shape}"
+            raise TypeError(message)
+        return format(array.item(), spec)
+
+    def __round__(self, ndigits: int | None = None) -> Tensor:
+        return self.round(ndigits or 0)
+
+    def __copy__(self) -> Tensor:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return self
+
+    def __reduce__(self) -> Any:
+        return _from_pickle, (np.asarray(self._read("pickle", drops_gradient=True)),)
+
+
+ArrayLike: TypeAlias = (
+    "Tensor | np.ndarray[Any, Any] | np.generic | bool | int | float | complex | list[Any] | tuple[Any, ...]"
+)
+
+
+@attrs.frozen(eq=False, repr=False, str=False)
+class ConcreteTensor(Tensor):
+    """A tensor over one NumPy array that nothing else can write to."""
+
+    _array: np.ndarray[Any, Any]
+
+    @property
+    def shape(self) -> Shape:
+        """The length of each axis."""
+        shape: Shape = self._array.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the elements."""
+        dtype: np.dtype[Any] = self._array.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._array.size
+
+    def _read(self, action: str, *, drops_gradient: bool) -> Any:
+        return self._array
+
+
+_new = object.__new__
+_set_array = ConcreteTensor._array.__set__  # type: ignore[attr-defined]
+
+
+def adopt(array: np.ndarray[Any, Any]) -> ConcreteTensor:
+    """A tensor over an array that the library itself made and that no one else can write to."""
+    tensor = _new(ConcreteTensor)
+    _set_array(tensor, array)
+    return tensor
+
+
+def lock(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A read-only view to hand out; ``setflags(write=True)`` on it raises, because its owner is read-only too."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner.setflags(write=False)
+        owner = owner.base
+    return array.view()
+
+
+def is_read_only(array: np.ndarray[Any, Any]) -> bool:
+    """Whether neither this array nor any owner of its memory can be written to."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        owner = owner.base
+    return owner is None or isinstance(owner, bytes)
+
+
+def to_tensor(value: Any, dtype: Any = None) -> Tensor:
+    """The value as a Tensor; a Tensor is returned as it is, and an array is copied unless it is read-only.
+
+    Raises:
+        DtypeError: when the value does not hold numbers.
+    """
+    if isinstance(value, Tensor):
+        return value
+    array = value if type(value) is np.ndarray else as_numeric_array(value)
+    if dtype is not None and array.dtype != dtype:
+        array = array.astype(dtype)
+    elif array is value and not is_read_only(array):
+        array = array.copy()
+    elif array.base is not None and not is_read_only(array):
+        array = array.copy()
+    if array.dtype.kind not in "biufc":
+        message = f"a Tensor holds booleans, integers, floats or complex numbers, not dtype {array.dtype}"
+        raise DtypeError(at_user_line(message))
+    return adopt(array)
+
+
+def as_numeric_array(value: Any) -> np.ndarray[Any, Any]:
+    """np.asarray for whatever a user may pass where an array is expected, with an error that names its type.
+
+    Raises:
+        DtypeError: when the value does not hold numbers.
+        ShapeError: when nested sequences are ragged (as ValueError from NumPy).
+    """
+    if type(value) in PYTHON_NUMBERS or isinstance(value, np.ndarray | np.generic | list | tuple | range):
+        array = np.asarray(value)
+    elif hasattr(value, "__array__") or hasattr(value, "__array_interface__") or hasattr(value, "__buffer__"):
+        array = np.asarray(value)
+    elif isinstance(value, bytes | bytearray | memoryview | str) or not hasattr(value, "__len__"):
+        message = f"a {type(value).__name__} is not an array, a number or a nested list of numbers: {value!r:.80}"
+        raise DtypeError(at_user_line(message))
+    else:
+        array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        message = f"a {type(value).__name__} of dtype {array.dtype} does not hold numbers: {value!r:.80}"
+        raise DtypeError(at_user_line(message))
+    return array
+
+
+def describe_array(array: np.ndarray[Any, Any], note: str = "") -> str:
+    """What repr shows: ``Tensor([1., 2.], dtype=float64)``."""
+    body = np.array2string(array, separator=", ", prefix="Tensor(")
+    if array.size == 0:
+        body = f"[], shape={array.shape}"
+    return f"Tensor({body}, dtype={array.dtype}{note})"
+
+
+def refuse_conversion(action: str, transform: str, way_out: str) -> NoReturn:
+    """Raises the error for an action that needs numbers which a tracer does not give away."""
+    message = f"{action} on a value that {transform} is tracing {way_out}"
+    raise TracerConversionError(at_user_line(message))
+
+
+def _from_pickle(array: np.ndarray[Any, Any]) -> Tensor:
+    return adopt(np.array(array))

@@ -1,0 +1,1 @@
+"""The array language: each family of operations in one file, every primitive with all its rules side by side."""

@@ -1,0 +1,79 @@
+"""Arguments of array functions: operands, axes, shapes and dtypes, checked and brought into one form."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.shape import PYTHON_NUMBERS, Shape
+from fgrad.core.tensor import Tensor, to_tensor
+
+__all__ = ["as_operand", "axis_index", "axis_tuple", "dtype_of", "is_inexact", "shape_of", "shape_tuple"]
+
+
+def as_operand(value: Any) -> Any:
+    """A Tensor or an array as it is; anything else (numbers, nested lists) as a Tensor."""
+    return value if isinstance(value, Tensor | np.ndarray) else to_tensor(value)
+
+
+def shape_of(value: Any) -> Shape:
+    """The shape of an operand; () for a Python number."""
+    return () if type(value) in PYTHON_NUMBERS else tuple(value.shape)
+
+
+def dtype_of(value: Any) -> np.dtype[Any]:
+    """The dtype of an operand; NumPy's default for a Python number."""
+    return np.dtype(type(value)) if type(value) in PYTHON_NUMBERS else value.dtype
+
+
+def is_inexact(dtype: np.dtype[Any]) -> bool:
+    """Whether values of the dtype can carry a gradient: floating point or complex."""
+    return dtype.kind in "fc"
+
+
+def axis_index(axis: Any, ndim: int, operation: str) -> int:
+    """An axis as a number from 0 to ndim - 1.
+
+    Raises:
+        ShapeError: when the axis is out of range.
+    """
+    position = operator.index(axis)
+    if not -ndim <= position < ndim:
+        message = f"[{operation}] axis {position} is out of bounds for a tensor with {ndim} axes"
+        raise ShapeError(at_user_line(message))
+    return position % ndim
+
+
+def axis_tuple(axis: Any, ndim: int, operation: str) -> tuple[int, ...]:
+    """``axis=None | int | tuple`` as a sorted tuple of axes from 0 to ndim - 1; None is all of them.
+
+    Raises:
+        ShapeError: when an axis is out of range or named twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    if not isinstance(axis, Iterable):
+        return (axis_index(axis, ndim, operation),)
+    axes = sorted(axis_index(one, ndim, operation) for one in axis)
+    if len(set(axes)) != len(axes):
+        message = f"[{operation}] axis {tuple(axis)} names an axis twice, for a tensor with {ndim} axes"
+        raise ShapeError(at_user_line(message))
+    return tuple(axes)
+
+
+def shape_tuple(shape: Any, operation: str) -> Shape:
+    """``shape`` given as an int or as integers, as a tuple of Python ints of at least 0.
+
+    Raises:
+        ShapeError: when a length is negative.
+        TypeError: when a length is not an integer.
+    """
+    lengths = tuple([operator.index(length) for length in (shape if isinstance(shape, Iterable) else (shape,))])
+    if any(length < 0 for length in lengths):
+        message = f"[{operation}] a shape has no negative lengths: {lengths}"
+        raise ShapeError(at_user_line(message))
+    return lengths

@@ -1,0 +1,359 @@
+"""Arithmetic of elements: sums, products, quotients, powers, and the complex parts of a number."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from fgrad.core.bind import bind1, bind2, make_operator, make_unary_operator
+from fgrad.core.methods import operations
+from fgrad.core.primitive import Primitive, register
+from fgrad.core.shape import ShapeDtype
+from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.ops.arguments import as_operand, dtype_of
+from fgrad.ops.declare import elementwise, stands_for, ufunc_shape_rule
+from fgrad.ops.structure import convert, real_p
+
+__all__ = [
+    "abs",
+    "absolute",
+    "add",
+    "conj",
+    "conjugate",
+    "divide",
+    "divide_no_nan",
+    "floor_divide",
+    "imag",
+    "mod",
+    "multiply",
+    "multiply_no_nan",
+    "negative",
+    "positive",
+    "real",
+    "reciprocal",
+    "remainder",
+    "sign",
+    "square",
+    "subtract",
+    "true_divide",
+]
+
+
+@stands_for(np.add)
+def add(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """x1 + x2, elementwise with broadcasting; the partial derivatives are 1 and 1.
+
+    >>> import fgrad as fg
+    >>> fg.add(fg.asarray([1.0, 2.0]), 3.0)
+    Tensor([4., 5.], dtype=float64)
+    """
+    return bind2(add_p, x1, x2)  # type: ignore[no-any-return]
+
+
+@stands_for(np.subtract)
+def subtract(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """x1 - x2, elementwise with broadcasting; the partial derivatives are 1 and -1.
+
+    >>> import fgrad as fg
+    >>> fg.subtract(fg.asarray([1.0, 2.0]), 3.0)
+    Tensor([-2., -1.], dtype=float64)
+    """
+    return bind2(subtract_p, x1, x2)  # type: ignore[no-any-return]
+
+
+@stands_for(np.multiply)
+def multiply(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """x1 * x2, elementwise with broadcasting; the partial derivatives are x2 and x1.
+
+    >>> import fgrad as fg
+    >>> fg.multiply(fg.asarray([1.0, 2.0]), 3.0)
+    Tensor([3., 6.], dtype=float64)
+    """
+    return bind2(multiply_p, x1, x2)  # type: ignore[no-any-return]
+
+
+@stands_for(np.divide)
+def divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """x1 / x2, elementwise with broadcasting; integers give floats.
+
+    The partial derivatives are 1 / x2 and -x1 / x2**2. Where the cotangent is zero, as in the branch of a `where` that
+    is not taken, the contribution is zero even if x2 is zero.
+
+    >>> import fgrad as fg
+    >>> fg.divide(fg.asarray([1.0, 2.0]), 4.0)
+    Tensor([0.25, 0.5 ], dtype=float64)
+    """
+    return bind2(divide_p, x1, x2)  # type: ignore[no-any-return]
+
+
+true_divide = divide
+
+
+@stands_for(np.floor_divide)
+def floor_divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """The largest integer not above x1 / x2, elementwise; its derivative is zero wherever it exists.
+
+    >>> import fgrad as fg
+    >>> fg.floor_divide(fg.asarray([7.0, -7.0]), 2.0)
+    Tensor([ 3., -4.], dtype=float64)
+    """
+    return bind2(floor_divide_p, x1, x2)  # type: ignore[no-any-return]
+
+
+@stands_for(np.remainder)
+def remainder(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """x1 - floor(x1 / x2) * x2, elementwise, of the sign of x2; the partials are 1 and -floor(x1 / x2).
+
+    >>> import fgrad as fg
+    >>> fg.remainder(fg.asarray([7.0, -7.0]), 3.0)
+    Tensor([1., 2.], dtype=float64)
+    """
+    return bind2(remainder_p, x1, x2)  # type: ignore[no-any-return]
+
+
+mod = remainder
+
+
+@stands_for(np.negative)
+def negative(x: ArrayLike, /) -> Tensor:
+    """-x, elementwise; the derivative is -1.
+
+    >>> import fgrad as fg
+    >>> fg.negative(fg.asarray([1.0, -2.0]))
+    Tensor([-1.,  2.], dtype=float64)
+    """
+    return bind1(negative_p, x)  # type: ignore[no-any-return]
+
+
+@stands_for(np.positive)
+def positive(x: ArrayLike, /) -> Tensor:
+    """+x, elementwise: a tensor of the same values.
+
+    >>> import fgrad as fg
+    >>> fg.positive(fg.asarray([1.0, -2.0]))
+    Tensor([ 1., -2.], dtype=float64)
+    """
+    return bind1(positive_p, x)  # type: ignore[no-any-return]
+
+
+@stands_for(np.square)
+def square(x: ArrayLike, /) -> Tensor:
+    """x**2, elementwise; the derivative is 2 x.
+
+    >>> import fgrad as fg
+    >>> fg.square(fg.asarray([1.0, -3.0]))
+    Tensor([1., 9.], dtype=float64)
+    """
+    return bind1(square_p, x)  # type: ignore[no-any-return]
+
+
+@stands_for(np.reciprocal)
+def reciprocal(x: ArrayLike, /) -> Tensor:
+    """1 / x, elementwise; the derivative is -1 / x**2.
+
+    >>> import fgrad as fg
+    >>> fg.reciprocal(fg.asarray([2.0, -4.0]))
+    Tensor([ 0.5 , -0.25], dtype=float64)
+    """
+    return bind1(reciprocal_p, x)  # type: ignore[no-any-return]
+
+
+# Products and quotients for derivative rules: where the cotangent is zero the result is zero, whatever it meets. That
+# keeps the branch of a `where` that was not taken from turning 0 * inf into NaN.
+
+
+def _evaluate_divide_no_nan(g: Any, x: Any) -> Any:
+    zero = np.equal(g, 0)
+    if np.count_nonzero(zero):
+        x = np.where(zero, 1, x)
+    return np.divide(g, x)
+
+
+def _evaluate_multiply_no_nan(g: Any, x: Any) -> Any:
+    zero = np.equal(g, 0)
+    if np.count_nonzero(zero):
+        x = np.where(zero, 0, x)
+    return np.multiply(g, x)
+
+
+divide_no_nan_p = elementwise(
+    "divide_no_nan",
+    np.divide,
+    lambda g, out, x, y: divide_no_nan(g, y),
+    lambda g, out, x, y: negative(divide_no_nan(g * out, y)),
+    evaluate=_evaluate_divide_no_nan,
+)
+multiply_no_nan_p = elementwise(
+    "multiply_no_nan",
+    np.multiply,
+    lambda g, out, x, y: multiply_no_nan(g, y),
+    lambda g, out, x, y: multiply_no_nan(g, x),
+    evaluate=_evaluate_multiply_no_nan,
+)
+
+
+def divide_no_nan(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """x1 / x2, elementwise, but 0 wherever x1 is 0, also when x2 is 0, infinite or NaN.
+
+    >>> import fgrad as fg
+    >>> fg.divide_no_nan(fg.asarray([0.0, 1.0]), fg.asarray([0.0, 4.0]))
+    Tensor([0.  , 0.25], dtype=float64)
+    """
+    return bind2(divide_no_nan_p, x1, x2)  # type: ignore[no-any-return]
+
+
+def multiply_no_nan(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """x1 * x2, elementwise, but 0 wherever x1 is 0, also when x2 is infinite or NaN.
+
+    >>> import fgrad as fg
+    >>> fg.multiply_no_nan(fg.asarray([0.0, 2.0]), fg.asarray([float("inf"), 4.0]))
+    Tensor([0., 8.], dtype=float64)
+    """
+    return bind2(multiply_no_nan_p, x1, x2)  # type: ignore[no-any-return]
+
+
+# Absolute value, sign and the parts of complex numbers.
+
+
+def _abs_vjp(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
+    if dtype_of(x).kind == "c":
+        return (multiply(g, divide_no_nan(conj(x), out)),)
+    return (multiply(g, sign(x)),)
+
+
+def _absolute_rule(x: ShapeDtype) -> ShapeDtype:
+    return ShapeDtype(x.shape, np.empty(0, x.dtype).real.dtype)
+
+
+def _imag_vjp(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
+    return (multiply(convert(g, dtype_of(x)), -1j),)
+
+
+@stands_for(np.absolute)
+def abs(x: ArrayLike, /) -> Tensor:
+    """|x|, elementwise; the derivative is sign(x), which is 0 at 0.
+
+    Of a complex x it is the modulus, whose cotangent is g conj(x) / |x|, 0 at 0.
+
+    >>> import fgrad as fg
+    >>> fg.abs(fg.asarray([1.0, -2.0]))
+    Tensor([1., 2.], dtype=float64)
+    """
+    return bind1(abs_p, x)  # type: ignore[no-any-return]
+
+
+absolute = abs
+
+
+@stands_for(np.sign)
+def sign(x: ArrayLike, /) -> Tensor:
+    """-1, 0 or 1 as x is negative, zero or positive, elementwise; x / |x| of complex x.
+
+    The derivative is zero for real x.
+
+    >>> import fgrad as fg
+    >>> fg.sign(fg.asarray([1.5, 0.0, -2.0]))
+    Tensor([ 1.,  0., -1.], dtype=float64)
+    """
+    if dtype_of(as_operand(x)).kind == "c":
+        return divide_no_nan(x, abs(x))
+    return bind1(sign_p, x)  # type: ignore[no-any-return]
+
+
+@stands_for(np.real)
+def real(x: ArrayLike, /) -> Tensor:
+    """The real part; a real x as it is.
+
+    >>> import fgrad as fg
+    >>> fg.real(fg.asarray([1.0 + 2.0j]))
+    Tensor([1.], dtype=float64)
+    """
+    return bind1(real_p, x)  # type: ignore[no-any-return]
+
+
+@stands_for(np.imag)
+def imag(x: ArrayLike, /) -> Tensor:
+    """The imaginary part; zeros for a real x.
+
+    >>> import fgrad as fg
+    >>> fg.imag(fg.asarray([1.0 + 2.0j]))
+    Tensor([2.], dtype=float64)
+    """
+    operand = as_operand(x)
+    return bind1(imag_p, x) if dtype_of(operand).kind == "c" else multiply(operand, 0)
+
+
+@stands_for(np.conjugate)
+def conj(x: ArrayLike, /) -> Tensor:
+    """The complex conjugate; its cotangent is conj(g).
+
+    >>> import fgrad as fg
+    >>> fg.conj(fg.asarray([1.0 + 2.0j]))
+    Tensor([1.-2.j], dtype=complex128)
+    """
+    return bind1(conj_p, x)  # type: ignore[no-any-return]
+
+
+conjugate = conj
+
+add_p = elementwise("add", np.add, lambda g, out, x, y: g, lambda g, out, x, y: g, python=operator.add)
+subtract_p = elementwise(
+    "subtract", np.subtract, lambda g, out, x, y: g, lambda g, out, x, y: negative(g), python=operator.sub
+)
+multiply_p = elementwise(
+    "multiply", np.multiply, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x, python=operator.mul
+)
+divide_p = elementwise(
+    "divide",
+    np.divide,
+    lambda g, out, x, y: divide_no_nan(g, y),
+    lambda g, out, x, y: negative(divide_no_nan(g * out, y)),
+    python=operator.truediv,
+)
+negative_p = elementwise("negative", np.negative, lambda g, out, x: negative(g), python=operator.neg)
+positive_p = elementwise("positive", np.positive, lambda g, out, x: g, python=operator.pos)
+square_p = elementwise("square", np.square, lambda g, out, x: g * (2 * x))
+reciprocal_p = elementwise("reciprocal", np.reciprocal, lambda g, out, x: multiply_no_nan(negative(g), out * out))
+floor_divide_p = elementwise("floor_divide", np.floor_divide, locally_constant=True, python=operator.floordiv)
+remainder_p = elementwise(
+    "remainder",
+    np.remainder,
+    lambda g, out, x, y: g,
+    lambda g, out, x, y: negative(g * floor_divide(x, y)),
+    python=operator.mod,
+)
+
+abs_p = register(
+    Primitive(
+        "abs",
+        np.absolute,
+        _absolute_rule,
+        _abs_vjp,
+        python=Primitive(
+            "abs",
+            operator.abs,
+            lambda x: ShapeDtype((), _absolute_rule(x).dtype, weak=True),
+            _abs_vjp,
+            takes_numbers=True,
+        ),
+        takes_numbers=True,
+    )
+)
+sign_p = elementwise("sign", np.sign, locally_constant=True)
+imag_p = register(Primitive("imag", np.imag, _absolute_rule, _imag_vjp, makes_views=True))
+conj_p = register(Primitive("conj", np.conjugate, ufunc_shape_rule(np.conjugate), lambda g, needed, out, x: (conj(g),)))
+
+operations.add = make_operator(add_p)
+operations.subtract = make_operator(subtract_p)
+operations.multiply = make_operator(multiply_p)
+operations.divide = make_operator(divide_p)
+operations.floor_divide = make_operator(floor_divide_p)
+operations.remainder = make_operator(remainder_p)
+operations.negative = make_unary_operator(negative_p)
+operations.positive = make_unary_operator(positive_p)
+operations.abs = make_unary_operator(abs_p)
+operations.real = real
+operations.imag = imag
+operations.conj = conj

@@ -1,0 +1,300 @@
+"""Creation: tensors out of data, constants, ranges and grids."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import attrs
+import numpy as np
+
+from fgrad.core.bind import Tracer, bind_creation
+from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.methods import operations
+from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, shape_dtype_of
+from fgrad.core.tensor import ArrayLike, Tensor, adopt, as_numeric_array, to_tensor
+from fgrad.ops.arguments import as_operand, shape_tuple
+from fgrad.ops.declare import constant, stands_for
+from fgrad.ops.joining import stack
+from fgrad.ops.shaping import astype
+from fgrad.ops.structure import broadcast, convert
+
+__all__ = [
+    "arange",
+    "array",
+    "asarray",
+    "empty",
+    "empty_like",
+    "eye",
+    "full",
+    "full_like",
+    "identity",
+    "linspace",
+    "ones",
+    "ones_like",
+    "zeros",
+    "zeros_like",
+]
+
+
+def asarray(data: Any, dtype: Any = None, *, copy: bool | None = None) -> Tensor:
+    """The data as a Tensor: a Tensor of that dtype as it is, a read-only array without a copy, all else copied.
+
+    Args:
+        data: a tensor, an array, a number, or nested lists of these (tensors inside a transform keep their gradient).
+        dtype: the dtype of the result; NumPy's choice for the data by default.
+        copy: as in NumPy; a Tensor is immutable and is never copied for True.
+
+    Raises:
+        DtypeError: when the data are not numbers.
+        ValueError: when ``copy=False`` and a copy is needed.
+
+    >>> import fgrad as fg
+    >>> fg.asarray([[1, 2], [3, 4]])
+    Tensor([[1, 2],
+            [3, 4]], dtype=int64)
+    """
+    if isinstance(data, list | tuple) and _holds_tracer(data):
+        tensor = stack([asarray(item) for item in data])
+    else:
+        tensor = to_tensor(data)
+    if copy is False and not isinstance(data, Tensor) and not np.shares_memory(np.asarray(tensor), np.asarray(data)):
+        message = "asarray(copy=False) would have to copy: the data are not a read-only array"
+        raise ValueError(message)
+    return tensor if dtype is None else astype(tensor, dtype)
+
+
+def _holds_tracer(data: Any) -> bool:
+    return any(isinstance(item, Tracer) or (isinstance(item, list | tuple) and _holds_tracer(item)) for item in data)
+
+
+def array(data: Any, dtype: Any = None, *, copy: bool = True) -> Tensor:
+    """The data as a Tensor of its own: arrays are always copied (tensors, being immutable, are not).
+
+    >>> import fgrad as fg
+    >>> fg.array([1.0, 2.0], dtype="float32")
+    Tensor([1., 2.], dtype=float32)
+    """
+    if copy and isinstance(data, np.ndarray):
+        return adopt(np.array(as_numeric_array(data), dtype))
+    return asarray(data, dtype)
+
+
+def _evaluate_full(shape: Shape, value: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    # Zeros come from the operating system for free, and are written only when something else is asked for.
+    return np.zeros(shape, dtype) if value.is_zero else np.full(shape, value.number, dtype)
+
+
+@attrs.frozen(eq=False, repr=False)
+class _Constant:
+    """A number as a parameter, compared by type and bits: 0.0 is not -0.0, 1 is not 1.0, NaN is itself."""
+
+    number: Any
+
+    def _bits(self) -> tuple[Any, bytes]:
+        return type(self.number), np.asarray(self.number).tobytes()
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether every bit is zero."""
+        return not any(self._bits()[1])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Constant) and self._bits() == other._bits()
+
+    def __hash__(self) -> int:
+        return hash(self._bits())
+
+    def __repr__(self) -> str:
+        return repr(self.number)
+
+
+full_p = constant("full", _evaluate_full, lambda shape, value, dtype: ShapeDtype(shape, dtype))
+
+
+@stands_for(np.full)
+def full(shape: Any, fill_value: ArrayLike, dtype: Any = None) -> Tensor:
+    """A tensor of this shape filled with a value; the value may be a tensor, which keeps its gradient.
+
+    >>> import fgrad as fg
+    >>> fg.full((2,), 7.0)
+    Tensor([7., 7.], dtype=float64)
+    """
+    lengths = shape_tuple(shape, "full")
+    if type(fill_value) in PYTHON_NUMBERS or isinstance(fill_value, np.generic):
+        wanted = np.dtype(dtype) if dtype is not None else np.asarray(fill_value).dtype
+        return bind_creation(full_p, shape=lengths, value=_Constant(fill_value), dtype=wanted)  # type: ignore[no-any-return]
+    value = as_operand(fill_value)
+    return broadcast(value if dtype is None else convert(value, np.dtype(dtype)), lengths)  # type: ignore[no-any-return]
+
+
+def zeros(shape: Any, dtype: Any = float) -> Tensor:
+    """A tensor of zeros, float64 by default.
+
+    >>> import fgrad as fg
+    >>> fg.zeros(2)
+    Tensor([0., 0.], dtype=float64)
+    """
+    return full(shape, 0, np.dtype(dtype))
+
+
+def ones(shape: Any, dtype: Any = float) -> Tensor:
+    """A tensor of ones, float64 by default.
+
+    >>> import fgrad as fg
+    >>> fg.ones((1, 2), "float32")
+    Tensor([[1., 1.]], dtype=float32)
+    """
+    return full(shape, 1, np.dtype(dtype))
+
+
+def empty(shape: Any, dtype: Any = float) -> Tensor:
+    """A tensor of zeros: nothing could be written into an uninitialised one.
+
+    >>> import fgrad as fg
+    >>> fg.empty(2).shape
+    (2,)
+    """
+    return zeros(shape, dtype)
+
+
+@stands_for(np.zeros_like)
+def zeros_like(x: ArrayLike, dtype: Any = None, *, shape: Any = None) -> Tensor:
+    """Zeros of the shape and dtype of x, unless others are given.
+
+    >>> import fgrad as fg
+    >>> fg.zeros_like(fg.asarray([1.5, 2.5]))
+    Tensor([0., 0.], dtype=float64)
+    """
+    return full_like(x, 0, dtype, shape=shape)
+
+
+@stands_for(np.ones_like)
+def ones_like(x: ArrayLike, dtype: Any = None, *, shape: Any = None) -> Tensor:
+    """Ones of the shape and dtype of x, unless others are given.
+
+    >>> import fgrad as fg
+    >>> fg.ones_like(fg.asarray([1.5, 2.5]))
+    Tensor([1., 1.], dtype=float64)
+    """
+    return full_like(x, 1, dtype, shape=shape)
+
+
+@stands_for(np.empty_like)
+def empty_like(x: ArrayLike, dtype: Any = None, *, shape: Any = None) -> Tensor:
+    """Zeros of the shape and dtype of x, unless others are given.
+
+    >>> import fgrad as fg
+    >>> fg.empty_like(fg.asarray([1.5, 2.5])).shape
+    (2,)
+    """
+    return full_like(x, 0, dtype, shape=shape)
+
+
+@stands_for(np.full_like)
+def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: Any = None, *, shape: Any = None) -> Tensor:
+    """A value repeated to the shape and dtype of x, unless others are given.
+
+    >>> import fgrad as fg
+    >>> fg.full_like(fg.asarray([1.5, 2.5]), 3)
+    Tensor([3., 3.], dtype=float64)
+    """
+    aval = shape_dtype_of(as_operand(x))
+    return full(aval.shape if shape is None else shape, fill_value, aval.dtype if dtype is None else dtype)
+
+
+def _evaluate_arange(start: Any, stop: Any, step: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    numbers: np.ndarray[Any, Any] = np.arange(*(end.number for end in (start, stop, step)), dtype=dtype)
+    return numbers
+
+
+def _arange_rule(start: Any, stop: Any, step: Any, dtype: np.dtype[Any]) -> ShapeDtype:
+    length = max(0, int(np.ceil((stop.number - start.number) / step.number)))
+    return ShapeDtype((length,), dtype)
+
+
+arange_p = constant("arange", _evaluate_arange, _arange_rule)
+
+
+def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None) -> Tensor:
+    """Evenly spaced numbers from `start` (0 by default) to before `stop`; integers for integer arguments.
+
+    Raises:
+        ShapeError: when the step is 0.
+
+    >>> import fgrad as fg
+    >>> fg.arange(3)
+    Tensor([0, 1, 2], dtype=int64)
+    >>> fg.arange(1.0, 2.0, 0.5)
+    Tensor([1. , 1.5], dtype=float64)
+    """
+    first, last = (0, start) if stop is None else (start, stop)
+    ends = [end.item() if isinstance(end, Tensor | np.ndarray) else end for end in (first, last, step)]
+    if ends[2] == 0:
+        message = "[arange] the step cannot be 0"
+        raise ShapeError(at_user_line(message))
+    wanted = np.result_type(*[np.asarray(end).dtype for end in ends]) if dtype is None else np.dtype(dtype)
+    low, high, stride = (_Constant(end) for end in ends)
+    return bind_creation(arange_p, start=low, stop=high, step=stride, dtype=wanted)  # type: ignore[no-any-return]
+
+
+def linspace(
+    start: ArrayLike, stop: ArrayLike, /, num: int = 50, *, endpoint: bool = True, dtype: Any = None
+) -> Tensor:
+    """`num` evenly spaced numbers from `start` to `stop`, which is the last unless ``endpoint=False``.
+
+    Number i is start (1 - t_i) + stop t_i with t_i = i / (num - 1): differentiable by both ends.
+
+    Raises:
+        ShapeError: when `num` is negative.
+
+    >>> import fgrad as fg
+    >>> fg.linspace(0.0, 1.0, 3)
+    Tensor([0. , 0.5, 1. ], dtype=float64)
+    """
+    count = operator.index(num)
+    if count < 0:
+        message = f"[linspace] the number of samples cannot be negative: {count}"
+        raise ShapeError(at_user_line(message))
+    if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
+        ends: Any = (start, stop)
+        return adopt(np.linspace(*ends, count, endpoint=endpoint, dtype=dtype))
+    low, high = as_operand(start), as_operand(stop)
+    rank = max(len(low.shape), len(high.shape))
+    fraction = np.linspace(0.0, 1.0, count, endpoint=endpoint).reshape((count,) + (1,) * rank)
+    points: Any = to_tensor(1 - fraction) * low + to_tensor(fraction) * high
+    return points if dtype is None else astype(points, dtype)
+
+
+eye_p = constant(
+    "eye",
+    lambda rows, columns, k, dtype: np.eye(rows, columns, k, dtype),
+    lambda rows, columns, k, dtype: ShapeDtype((rows, columns), dtype),
+)
+
+
+def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = float) -> Tensor:
+    """A matrix with ones on diagonal k and zeros elsewhere.
+
+    >>> import fgrad as fg
+    >>> fg.eye(2)
+    Tensor([[1., 0.],
+            [0., 1.]], dtype=float64)
+    """
+    rows = operator.index(n_rows)
+    columns = rows if n_cols is None else operator.index(n_cols)
+    return bind_creation(eye_p, rows=rows, columns=columns, k=operator.index(k), dtype=np.dtype(dtype))  # type: ignore[no-any-return]
+
+
+def identity(n: int, dtype: Any = float) -> Tensor:
+    """The identity matrix.
+
+    >>> import fgrad as fg
+    >>> fg.identity(2)
+    Tensor([[1., 0.],
+            [0., 1.]], dtype=float64)
+    """
+    return eye(n, dtype=dtype)
+
+
+operations.array = array

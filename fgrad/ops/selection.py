@@ -1,0 +1,144 @@
+"""Selection among elements: where, maximum and minimum, clip, relu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fgrad.core.bind import bind, bind1, bind2
+from fgrad.core.methods import operations
+from fgrad.core.primitive import Primitive, register
+from fgrad.core.shape import ShapeDtype, result_dtype
+from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.ops.arguments import as_operand
+from fgrad.ops.declare import elementwise, stands_for, ufunc_shape_rule
+from fgrad.ops.logic import equal, greater, less
+from fgrad.ops.structure import unbroadcast
+
+__all__ = ["clip", "maximum", "minimum", "relu", "where"]
+
+_broadcast_rule = ufunc_shape_rule(np.equal)
+
+
+def _select_rule(condition: ShapeDtype, x: ShapeDtype, y: ShapeDtype) -> ShapeDtype:
+    shape = _broadcast_rule(_broadcast_rule(condition, x), y).shape
+    return ShapeDtype(shape, result_dtype(x, y))
+
+
+def _select_vjp(g: Any, needed: Any, out: Any, condition: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    return (
+        None,
+        unbroadcast(bind(select_p, condition, g, 0), x) if needed[1] else None,
+        unbroadcast(bind(select_p, condition, 0, g), y) if needed[2] else None,
+    )
+
+
+select_p = register(Primitive("where", np.where, _select_rule, _select_vjp, takes_numbers=True))
+
+
+@stands_for(np.where)
+def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """x1 where the condition is true, x2 elsewhere, with broadcasting.
+
+    The cotangent goes to the one that was selected and zero to the other, so what the other's derivative is there does
+    not matter: ``where(x > 0, log(x), 0)`` has the gradient 0 at 0.
+
+    >>> import fgrad as fg
+    >>> x = fg.asarray([1.0, -2.0])
+    >>> fg.where(x > 0, x, 0.0)
+    Tensor([1., 0.], dtype=float64)
+    """
+    return bind(select_p, condition, x1, x2)  # type: ignore[no-any-return]
+
+
+def _winners_share(g: Any, winner: Any, x: Any, y: Any) -> Any:
+    return bind(select_p, equal(x, y), g * 0.5, bind(select_p, winner(x, y), g, 0))
+
+
+maximum_p = elementwise(
+    "maximum",
+    np.maximum,
+    lambda g, out, x, y: _winners_share(g, greater, x, y),
+    lambda g, out, x, y: _winners_share(g, less, x, y),
+)
+minimum_p = elementwise(
+    "minimum",
+    np.minimum,
+    lambda g, out, x, y: _winners_share(g, less, x, y),
+    lambda g, out, x, y: _winners_share(g, greater, x, y),
+)
+relu_p = elementwise(
+    "relu",
+    np.positive,
+    lambda g, out, x: bind(select_p, greater(out, 0), g, 0),
+    evaluate=lambda x: np.maximum(x, 0),
+)
+
+
+@stands_for(np.maximum)
+def maximum(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """The larger of x1 and x2, elementwise; NaN where either is NaN.
+
+    The cotangent goes to the larger; where both are equal each takes half.
+
+    >>> import fgrad as fg
+    >>> fg.maximum(fg.asarray([1.0, 5.0]), 3.0)
+    Tensor([3., 5.], dtype=float64)
+    """
+    return bind2(maximum_p, x1, x2)  # type: ignore[no-any-return]
+
+
+@stands_for(np.minimum)
+def minimum(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """The smaller of x1 and x2, elementwise; NaN where either is NaN.
+
+    The cotangent goes to the smaller; where both are equal each takes half.
+
+    >>> import fgrad as fg
+    >>> fg.minimum(fg.asarray([1.0, 5.0]), 3.0)
+    Tensor([1., 3.], dtype=float64)
+    """
+    return bind2(minimum_p, x1, x2)  # type: ignore[no-any-return]
+
+
+def relu(x: ArrayLike, /) -> Tensor:
+    """max(x, 0), elementwise; the derivative is 1 for x > 0 and 0 elsewhere, at 0 too. NaN stays NaN.
+
+    >>> import fgrad as fg
+    >>> fg.relu(fg.asarray([1.5, -2.0]))
+    Tensor([1.5, 0. ], dtype=float64)
+    """
+    return bind1(relu_p, x)  # type: ignore[no-any-return]
+
+
+@stands_for(np.clip)
+def clip(
+    x: ArrayLike,
+    /,
+    min: ArrayLike | None = None,
+    max: ArrayLike | None = None,
+    *,
+    a_min: ArrayLike | None = None,
+    a_max: ArrayLike | None = None,
+) -> Tensor:
+    """x limited to the range from `min` to `max`, elementwise with broadcasting; None leaves a side open.
+
+    The derivative by x is 1 inside the range and at its edges, 0 outside, where the edge takes the cotangent. When min
+    exceeds max the result is max. `a_min` and `a_max` are NumPy's older names of the limits.
+
+    >>> import fgrad as fg
+    >>> fg.clip(fg.asarray([-1.0, 0.5, 2.0]), 0.0, 1.0)
+    Tensor([0. , 0.5, 1. ], dtype=float64)
+    """
+    low = a_min if min is None else min
+    high = a_max if max is None else max
+    limited: Any = as_operand(x)
+    if low is not None:
+        limited = where(less(limited, low), low, limited)
+    if high is not None:
+        limited = where(greater(limited, high), high, limited)
+    return limited if isinstance(limited, Tensor) else where(True, limited, limited)
+
+
+operations.clip = clip

@@ -1,0 +1,222 @@
+"""The linear operations that the rules of all others need: conversion, reshaping, broadcasting and summing back.
+
+They stand together because they are each other's adjoints: a sum's is a broadcast, a broadcast's is a sum, and the
+adjoint of a reshape or of a conversion is the one that leads back.
+"""
+
+from __future__ import annotations
+
+from math import prod as product
+from typing import Any
+
+import numpy as np
+
+from fgrad.core.bind import bind
+from fgrad.core.errors import ShapeError
+from fgrad.core.primitive import Primitive, register
+from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
+from fgrad.core.tensor import ConcreteTensor, Tensor
+from fgrad.ops.arguments import dtype_of, shape_of
+
+__all__ = [
+    "broadcast",
+    "convert",
+    "reduce_sum",
+    "reduced_shape",
+    "reshape_to",
+    "restore_axes",
+    "stop_gradient",
+    "sum_dtype",
+    "unbroadcast",
+]
+
+# Below this many elements a broadcast is written out: a view costs more to make than the copy does.
+_COPY_LIMIT = 4096
+
+
+def stop_gradient(x: Any) -> Tensor:
+    """The same values, as a constant: no transform differentiates through the result.
+
+    With y = stop_gradient(x), dy/dx = 0. Works on any shape and dtype, inside and outside of transforms.
+
+    >>> import fgrad as fg
+    >>> fg.grad(lambda x: x * fg.stop_gradient(x))(3.0)
+    Tensor(3., dtype=float64)
+    """
+    return bind(stop_gradient_p, x)  # type: ignore[no-any-return]
+
+
+stop_gradient_p = register(
+    Primitive(
+        "stop_gradient",
+        evaluate=lambda x: x,
+        shape_rule=lambda x: x,
+        locally_constant=True,
+        takes_numbers=True,
+        makes_views=True,
+    )
+)
+
+
+def convert(x: Any, dtype: np.dtype[Any]) -> Any:
+    """The operand with another dtype; a gradient passes between floating-point and complex dtypes only."""
+    if dtype.kind not in "fc":
+        x = stop_gradient(x)
+    return bind(convert_p, x, dtype=dtype)
+
+
+def _convert_vjp(g: Any, needed: Any, out: Any, x: Any, dtype: np.dtype[Any]) -> tuple[Any]:
+    return (unbroadcast(g, x),)
+
+
+convert_p = register(
+    Primitive(
+        "convert",
+        evaluate=lambda x, dtype: x.astype(dtype),
+        shape_rule=lambda x, dtype: ShapeDtype(x.shape, dtype),
+        vjp=_convert_vjp,
+    )
+)
+
+
+def reshape_to(x: Any, shape: Shape) -> Any:
+    """The elements in row-major order under another shape of as many elements."""
+    return bind(reshape_p, x, shape=shape)
+
+
+def _reshape_rule(x: ShapeDtype, shape: Shape) -> ShapeDtype:
+    if product(shape) != x.size:
+        message = f"{x.size} elements of shape {x.shape} cannot take the shape {shape}, which has {product(shape)}"
+        raise ShapeError(message)
+    return ShapeDtype(shape, x.dtype)
+
+
+reshape_p = register(
+    Primitive(
+        "reshape",
+        evaluate=lambda x, shape: x.reshape(shape),
+        shape_rule=_reshape_rule,
+        vjp=lambda g, needed, out, x, shape: (reshape_to(g, shape_of(x)),),
+        makes_views=True,
+    )
+)
+
+
+def broadcast(x: Any, shape: Shape) -> Any:
+    """The operand repeated along axes of length 1 and new leading axes, as NumPy broadcasts."""
+    return bind(broadcast_p, x, shape=shape)
+
+
+def _evaluate_broadcast(x: np.ndarray[Any, Any], shape: Shape) -> np.ndarray[Any, Any]:
+    if product(shape) > _COPY_LIMIT:
+        return np.broadcast_to(x, shape)
+    if x.ndim > len(shape):
+        message = "the result has fewer axes than the operand"
+        raise ValueError(message)
+    out = np.empty(shape, x.dtype)
+    out[...] = x
+    return out
+
+
+def _broadcast_rule(x: ShapeDtype, shape: Shape) -> ShapeDtype:
+    if len(x.shape) > len(shape) or np.broadcast_shapes(x.shape, shape) != shape:
+        message = f"shape {x.shape} cannot be broadcast to {shape}: only axes of length 1 and missing leading axes grow"
+        raise ShapeError(message)
+    return ShapeDtype(shape, x.dtype)
+
+
+broadcast_p = register(
+    Primitive(
+        "broadcast_to",
+        evaluate=_evaluate_broadcast,
+        shape_rule=_broadcast_rule,
+        vjp=lambda g, needed, out, x, shape: (unbroadcast(g, x),),
+        makes_views=True,
+    )
+)
+
+
+def reduce_sum(x: Any, axes: tuple[int, ...], *, keepdims: bool = False) -> Any:
+    """The sum over axes that are given as a sorted tuple of non-negative numbers."""
+    return bind(reduce_sum_p, x, axes=axes, keepdims=keepdims)
+
+
+def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of NumPy's sums and products: small integers and booleans widen to the platform's integer."""
+    default = {"b": np.dtype(np.int_), "i": np.dtype(np.int_), "u": np.dtype(np.uint)}.get(dtype.kind)
+    return dtype if default is None or dtype.itemsize >= default.itemsize else default
+
+
+def reduced_shape(shape: Shape, axes: tuple[int, ...], *, keepdims: bool) -> Shape:
+    """The shape after a reduction over the axes."""
+    if keepdims:
+        return tuple([1 if axis in axes else length for axis, length in enumerate(shape)])
+    return tuple([length for axis, length in enumerate(shape) if axis not in axes])
+
+
+def restore_axes(g: Any, shape: Shape, axes: tuple[int, ...], *, keepdims: bool) -> Any:
+    """A reduction's result or cotangent with the reduced axes back as axes of length 1."""
+    return g if keepdims else reshape_to(g, reduced_shape(shape, axes, keepdims=True))
+
+
+def _reduce_sum_vjp(g: Any, needed: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> tuple[Any]:
+    shape = shape_of(x)
+    return (broadcast(restore_axes(g, shape, axes, keepdims=keepdims), shape),)
+
+
+reduce_sum_p = register(
+    Primitive(
+        "sum",
+        evaluate=lambda x, axes, keepdims: np.add.reduce(x, axis=axes, keepdims=keepdims),
+        shape_rule=lambda x, axes, keepdims: ShapeDtype(
+            reduced_shape(x.shape, axes, keepdims=keepdims), sum_dtype(x.dtype)
+        ),
+        vjp=_reduce_sum_vjp,
+    )
+)
+
+
+def _take_real(x: Any) -> Any:
+    return bind(real_p, x)
+
+
+def _real_vjp(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
+    return (convert(g, dtype_of(x)),)
+
+
+real_p = register(
+    Primitive(
+        "real",
+        evaluate=lambda x: np.real(x),
+        shape_rule=lambda x: ShapeDtype(x.shape, np.empty(0, x.dtype).real.dtype),
+        vjp=_real_vjp,
+        makes_views=True,
+    )
+)
+
+
+def unbroadcast(cotangent: Any, primal: Any) -> Any:
+    """The cotangent of an operand out of one that has the broadcast shape and the promoted dtype of the result.
+
+    Broadcast axes are summed back, a real operand takes the real part, and the dtype becomes the operand's.
+    """
+    if (
+        type(cotangent) is ConcreteTensor
+        and type(primal) is ConcreteTensor
+        and cotangent._array.shape == primal._array.shape
+        and cotangent._array.dtype == primal._array.dtype
+    ):
+        return cotangent
+    shape = shape_of(primal)
+    if cotangent.shape != shape:
+        lead = len(cotangent.shape) - len(shape)
+        stretched = [i + lead for i, length in enumerate(shape) if length == 1 and cotangent.shape[i + lead] != 1]
+        cotangent = reduce_sum(cotangent, (*range(lead), *stretched))
+        if cotangent.shape != shape:
+            cotangent = reshape_to(cotangent, shape)
+    dtype = np.dtype(float) if type(primal) in PYTHON_NUMBERS and type(primal) is not complex else dtype_of(primal)
+    if cotangent.dtype != dtype:
+        if cotangent.dtype.kind == "c" and dtype.kind != "c":
+            cotangent = _take_real(cotangent)
+        cotangent = cotangent if cotangent.dtype == dtype else convert(cotangent, dtype)
+    return cotangent

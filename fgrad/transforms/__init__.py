@@ -1,0 +1,1 @@
+"""Functions of functions: gradients, graphs and the other transforms, one file each."""

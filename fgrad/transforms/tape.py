@@ -1,0 +1,178 @@
+"""The tape: what reverse mode writes down while a function runs, and the one walk back over it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+
+from fgrad.core.bind import Trace, Tracer, bind, bind1, bind2, next_level, raise_escaped
+from fgrad.core.primitive import Primitive
+from fgrad.core.shape import PYTHON_NUMBERS, Shape, shape_dtype_of
+from fgrad.core.tensor import ConcreteTensor, adopt, describe_array, refuse_conversion, to_tensor
+from fgrad.ops.arithmetic import add_p
+
+__all__ = ["TapeTrace", "TapeTracer", "lower", "open_tape", "walk_back", "zeros_for"]
+
+_new = object.__new__
+
+
+@attrs.frozen(eq=False, repr=False, str=False)
+class TapeTracer(Tracer):
+    """A value on a tape: its primal, which is of a lower level or concrete, and the slot where its cotangent goes."""
+
+    _trace: TapeTrace
+    primal: Any
+    slot: int
+
+    @property
+    def shape(self) -> Shape:
+        """The length of each axis."""
+        return () if type(self.primal) in PYTHON_NUMBERS else self.primal.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the elements."""
+        return shape_dtype_of(self.primal).dtype
+
+    @property
+    def weak(self) -> bool:
+        """Whether this stands for a Python number."""
+        return type(self.primal) in PYTHON_NUMBERS or (isinstance(self.primal, Tracer) and self.primal.weak)
+
+    def _read(self, action: str, *, drops_gradient: bool) -> Any:
+        self._trace.require_open()
+        if drops_gradient:
+            way_out = (
+                "would drop its gradient. Use fgrad's function of the same name (np.sin(x), fg.sum(x), x.sum() keep "
+                "it), or say that the value is a constant: fg.stop_gradient(x)"
+            )
+            refuse_conversion(action, self._trace.transform, way_out)
+        if type(self.primal) in PYTHON_NUMBERS:
+            return self.primal
+        return self.primal._read(action, drops_gradient=False)
+
+    def __repr__(self) -> str:
+        if self._trace.closed:
+            return "Tensor(of a finished grad call)"
+        return describe_array(np.asarray(self._read("repr(x)", drops_gradient=False)), ", traced by grad")
+
+
+_set_trace = TapeTracer._trace.__set__  # type: ignore[attr-defined]
+_set_primal = TapeTracer.primal.__set__
+_set_slot = TapeTracer.slot.__set__  # type: ignore[attr-defined]
+
+# An entry is (primitive, slots of the operands, primals, output, params); the slot of an operand that is not on this
+# tape is 0, so the slots serve as the mask of needed cotangents. Inputs, and the unused entry 0, are None. An output of
+# a primitive with multiple results is an entry (None, slot of the operation, position).
+Entry = tuple[Any, ...]
+
+
+@attrs.define(eq=False)
+class TapeTrace(Trace):
+    """Records every operation on its tracers, in evaluation order."""
+
+    entries: list[Entry | None] = attrs.field(factory=lambda: [None])
+
+    @property
+    def transform(self) -> str:
+        """The name of the transform, for messages."""
+        return "grad"
+
+    def new_input(self, primal: Any) -> TapeTracer:
+        """A tracer for a value to differentiate by."""
+        self.entries.append(None)
+        return TapeTracer(self, primal, len(self.entries) - 1)
+
+    def process(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Evaluates the operation on the primals, one level down, and records it."""
+        if self.closed:
+            raise_escaped(self)
+        primals: list[Any] = []
+        slots: list[int] = []
+        for value in args:
+            if type(value) is TapeTracer and value._trace is self:
+                primals.append(value.primal)
+                slots.append(value.slot)
+            else:
+                if not (type(value) is ConcreteTensor or type(value) in PYTHON_NUMBERS or isinstance(value, Tracer)):
+                    # A copy: what the caller writes into its array later must not change what was recorded.
+                    value = to_tensor(value)  # noqa: PLW2901 - the loop rewrites its operand on purpose
+                primals.append(value)
+                slots.append(0)
+        if params:
+            out = bind(primitive, *primals, **params)
+        elif len(primals) == 2:
+            out = bind2(primitive, *primals)
+        elif len(primals) == 1:
+            out = bind1(primitive, *primals)
+        else:
+            out = bind(primitive, *primals)
+        if primitive.locally_constant:
+            return out
+        entries = self.entries
+        slot = len(entries)
+        entries.append((primitive, slots, primals, out, params))
+        if primitive.multiple_results:
+            entries.extend([(None, slot, position) for position in range(len(out))])
+            return tuple([TapeTracer(self, part, slot + 1 + position) for position, part in enumerate(out)])
+        tracer = _new(TapeTracer)
+        _set_trace(tracer, self)
+        _set_primal(tracer, out)
+        _set_slot(tracer, slot)
+        return tracer
+
+
+def open_tape() -> TapeTrace:
+    """A tape for one call of a transform; the caller closes it in a ``finally``."""
+    return TapeTrace(next_level())
+
+
+def lower(trace: TapeTrace, value: Any) -> Any:
+    """What a value inside the transform is outside of it: the primal of this trace's tracers.
+
+    Raises:
+        EscapedTracerError: for a tracer of a transform inside this one, which has finished.
+    """
+    if isinstance(value, Tracer):
+        if value._trace is trace:
+            return value.primal  # type: ignore[attr-defined]
+        if value._trace.level > trace.level:
+            raise_escaped(value._trace)
+    return value
+
+
+def walk_back(entries: list[Entry | None], cotangents: list[Any], *, free: bool) -> None:
+    """Carries cotangents from the end of a tape to its inputs, in place: `cotangents` has one place per entry.
+
+    An empty place is a zero. With `free` each entry is dropped as soon as it is done with, and its residuals with it.
+    """
+    for index in range(len(entries) - 1, 0, -1):
+        entry = entries.pop() if free else entries[index]
+        cotangent = cotangents[index]
+        if cotangent is None or entry is None:
+            continue
+        cotangents[index] = None
+        primitive = entry[0]
+        if primitive is None:
+            _, slot, position = entry
+            parts = cotangents[slot]
+            if parts is None:
+                operation = entries[slot]
+                assert operation is not None, slot
+                parts = cotangents[slot] = [None] * len(operation[3])
+            parts[position] = cotangent
+            continue
+        _, slots, primals, out, params = entry
+        rule = primitive.vjp or primitive.require_vjp()
+        for slot, contribution in zip(slots, rule(cotangent, slots, out, *primals, **params), strict=True):
+            if slot and contribution is not None:
+                before = cotangents[slot]
+                cotangents[slot] = contribution if before is None else bind2(add_p, before, contribution)
+
+
+def zeros_for(primal: Any) -> ConcreteTensor:
+    """The zero cotangent of a primal."""
+    aval = shape_dtype_of(primal)
+    return adopt(np.zeros(aval.shape, aval.dtype))
