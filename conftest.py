@@ -1,7 +1,7 @@
 """Runs the Python blocks of the Markdown documents as tests: those of one document share their names, in order.
 
 Where a block of text follows, it is what the Python block prints, or the error that it ends with: white space aside,
-since a page wraps long lines. The errors of such a block name its lines as those of a file example.py.
+since a page wraps long lines, and with ... for anything. Such a block's lines are named as those of a file example.py.
 """
 
 import contextlib
@@ -29,13 +29,14 @@ def run_block(example):
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         try:
-            exec(compile(source, "example.py", "exec", dont_inherit=True), example.namespace)  # noqa: S102 - its purpose
+            exec(compile(source, "example.py", "exec", dont_inherit=True), example.namespace)
         except Exception as error:  # noqa: BLE001 - what it is, is compared
             output.write("".join(traceback.format_exception_only(error)))
     printed = output.getvalue()
-    return (
-        None if printed.split() == shown[1].split() else f"The page shows\n{shown[1]}\nand the block gives\n{printed}"
-    )
+    pattern = ".*".join(re.escape(" ".join(part.split())) for part in shown[1].split("..."))
+    if re.fullmatch(pattern, " ".join(printed.split()), re.DOTALL):
+        return None
+    return f"the page shows\n\n{shown[1]}\nand the block gives\n\n{printed}"
 
 
 class BlockParser(PythonCodeBlockParser):

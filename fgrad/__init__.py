@@ -9,14 +9,13 @@ namespaces of their own. `fgrad.nn`, `fgrad.optim`, `fgrad.data`, `fgrad.trainin
 used.
 """
 
-# ruff: noqa: A004 - public names shadow builtins (sum, abs, max ...) by design: they are NumPy's names
-
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fgrad import errors, tree
+from fgrad import errors, random, tree
+from fgrad._saving import load, save
 from fgrad.core.graph import Graph
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
@@ -43,6 +42,7 @@ from fgrad.ops.arithmetic import (
     subtract,
     true_divide,
 )
+from fgrad.ops.contractions import diagonal, dot, inner, matmul, outer, tensordot, trace, vdot, vecdot
 from fgrad.ops.creation import (
     arange,
     array,
@@ -59,6 +59,7 @@ from fgrad.ops.creation import (
     zeros,
     zeros_like,
 )
+from fgrad.ops.einstein import einsum
 from fgrad.ops.exponential import exp, exp2, expm1, log, log1p, log2, log10, pow, power, sqrt
 from fgrad.ops.indexing import one_hot, repeat, take, take_along_axis
 from fgrad.ops.joining import array_split, concat, concatenate, hstack, pad, split, stack, vstack
@@ -92,23 +93,8 @@ from fgrad.ops.logic import (
     round,
     trunc,
 )
-from fgrad.ops.reductions import (
-    all,
-    amax,
-    amin,
-    any,
-    argmax,
-    argmin,
-    cumsum,
-    logsumexp,
-    max,
-    mean,
-    min,
-    prod,
-    std,
-    sum,
-    var,
-)
+from fgrad.ops.moments import logsumexp, mean, std, var
+from fgrad.ops.reductions import all, amax, amin, any, argmax, argmin, cumsum, max, min, prod, sum
 from fgrad.ops.selection import clip, maximum, minimum, relu, where
 from fgrad.ops.shaping import (
     astype,
@@ -199,9 +185,12 @@ __all__ = [
     "cosh",
     "cumsum",
     "data",
+    "diagonal",
     "divide",
     "divide_no_nan",
+    "dot",
     "e",
+    "einsum",
     "empty",
     "empty_like",
     "equal",
@@ -223,6 +212,7 @@ __all__ = [
     "identity",
     "imag",
     "inf",
+    "inner",
     "invert",
     "isclose",
     "isfinite",
@@ -232,6 +222,7 @@ __all__ = [
     "less",
     "less_equal",
     "linspace",
+    "load",
     "log",
     "log10",
     "log1p",
@@ -242,6 +233,7 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "make_graph",
+    "matmul",
     "matrix_transpose",
     "max",
     "maximum",
@@ -262,6 +254,7 @@ __all__ = [
     "ones",
     "ones_like",
     "optim",
+    "outer",
     "pad",
     "permute_dims",
     "pi",
@@ -269,6 +262,7 @@ __all__ = [
     "pow",
     "power",
     "prod",
+    "random",
     "ravel",
     "real",
     "reciprocal",
@@ -280,6 +274,7 @@ __all__ = [
     "rint",
     "roll",
     "round",
+    "save",
     "searchsorted",
     "shape",
     "show_tape",
@@ -301,8 +296,10 @@ __all__ = [
     "take_along_axis",
     "tan",
     "tanh",
+    "tensordot",
     "testing",
     "tile",
+    "trace",
     "training",
     "transpose",
     "tree",
@@ -312,6 +309,8 @@ __all__ = [
     "trunc",
     "value_and_grad",
     "var",
+    "vdot",
+    "vecdot",
     "vjp",
     "vstack",
     "where",

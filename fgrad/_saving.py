@@ -1,11 +1,12 @@
-"""save and load: pytrees of tensors, keys and numbers in .npz files, without pickle.
+r"""save and load: pytrees of tensors, random keys and numbers in .npz files, without pickle.
 
-The format, version 1, is a zip archive of .npy entries, which `numpy.load` reads too:
+Version 1 of the format is a zip archive of .npy entries, which `numpy.load` reads too:
 
-* every leaf is the entry ``tree`` + path, for example ``tree['params'][1]['weight']``: the array of a Tensor with its
-  dtype and shape, a Python number as an array of shape (), the uint64 words of a random key;
-* ``fgrad_kinds`` is text, a JSON object that tells for each leaf that is no plain array what it is: ``bool``, ``int``,
-  ``float``, ``complex`` (Python's own) or ``key``; an integer beyond 64 bits is stored as hexadecimal text;
+* every leaf is the entry ``tree`` + path, such as ``tree['params'][1]['weight']``, with any ``%`` and ``\`` of a key
+  written ``%25`` and ``%5C``. A Tensor or an array is stored with its dtype and shape, a Python number as an array of
+  shape (), a random key as its uint64 words;
+* ``fgrad_kinds`` is text: a JSON object that says of each leaf that is no array what it is, ``bool``, ``int``,
+  ``float``, ``complex`` (Python's own) or ``key``. An int beyond 64 bits is stored as hexadecimal text;
 * ``fgrad_format`` is the integer 1.
 
 Every later release reads this version.
@@ -13,38 +14,39 @@ Every later release reads this version.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
-import secrets
-import shutil
+import stat
 import zipfile
 from collections.abc import Callable
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fgrad.core.errors import DataFileError, DtypeError, FgradError, ShapeError, TreeError, at_user_line
+from fgrad.core.errors import DataFileError, DtypeError, ShapeError, TreeError, at_user_line
 from fgrad.core.key import Key
 from fgrad.core.pytree import flatten_with_path, unflatten
-from fgrad.core.tensor import Tensor, to_tensor
+from fgrad.core.tensor import Tensor, adopt
 
 __all__ = ["load", "save"]
 
 _FORMAT = 1
-_ROOT = "tree"
 _NUMBERS: dict[str, Callable[[Any], Any]] = {"bool": bool, "int": int, "float": float, "complex": complex}
+_KINDS = {"array", "key", *_NUMBERS}
 
-Path = str | os.PathLike[str]
+Array = np.ndarray[Any, Any]
 
 
-def save(path: Path, tree: Any) -> None:
+def save(path: str | os.PathLike[str], tree: Any) -> None:
     """Writes a pytree of tensors, arrays, random keys and Python numbers to a file that `load` reads.
 
-    The file is an .npz archive without pickle: a leaf is an entry named by its path, so ``numpy.load`` shows
-    ``tree['params'][1]['weight']``. None and static records hold no leaves and are not stored. The archive is written
-    to a temporary file in the same folder, flushed to disk and renamed, so whatever happens, `path` holds either
-    what it held before or the whole new tree. The name is taken as it is: no suffix is added.
+    The file is an .npz archive without pickle, whose entries are named by the path of the leaf: ``numpy.load`` shows
+    ``tree['params'][1]['weight']``. None and static records (modules, optimizers) hold no leaves and are not stored.
+    The archive is written to a temporary file in the same folder, flushed to disk and renamed, so that `path` holds
+    either what it held before or the whole new tree, whatever happens in between. No suffix is added to the name.
 
     Raises:
         DtypeError: when a leaf is not a number, an array or a key, naming its path.
@@ -53,57 +55,170 @@ def save(path: Path, tree: Any) -> None:
 
     >>> import fgrad as fg
     >>> import os, tempfile
-    >>> params = {"w": fg.asarray([1.0, 2.0]), "steps": 3}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     fg.save(os.path.join(folder, "params.npz"), params)
-    ...     fg.load(os.path.join(folder, "params.npz"), like={"w": fg.zeros(2), "steps": 0})
-    {'steps': 3, 'w': Tensor([1., 2.], dtype=float64)}
+    ...     path = os.path.join(folder, "params.npz")
+    ...     fg.save(path, {"weight": fg.asarray([1.0, 2.0]), "steps": 3})
+    ...     fg.load(path, like={"weight": fg.zeros(2), "steps": 0})
+    {'steps': 3, 'weight': Tensor([1., 2.], dtype=float64)}
     """
     entries = _entries(tree)
-    # Through a symbolic link: what it points to is replaced, not the link.
-    target = os.path.realpath(os.fsdecode(path))
-    folder = os.path.dirname(target)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"cannot save to {os.fsdecode(path)!r}: there is no folder {folder!r}")
-    temporary = os.path.join(folder, f".fgrad-{secrets.token_hex(8)}.tmp")
+    # Through a symbolic link: what it points to is replaced, and not the link.
+    target = Path(os.path.realpath(os.fsdecode(path)))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "fg.save needs a folder that exists", str(target.parent))
+    temporary = target.parent / f".fgrad-{os.urandom(8).hex()}.tmp"
     try:
-        with open(temporary, "xb") as file:
-            np.savez(file, **entries)
+        with temporary.open("xb") as file:
+            np.savez(file, **entries)  # type: ignore[arg-type] # no entry is named allow_pickle
             file.flush()
             os.fsync(file.fileno())
-        if os.path.isfile(target):
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+        if target.is_file():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        temporary.replace(target)
     except BaseException:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def load(path: Path, *, like: Any) -> Any:
+def load(path: str | os.PathLike[str], *, like: Any) -> Any:
     """Reads what `save` wrote, as a pytree like `like`.
 
     Args:
         path: the file.
-        like: a pytree of the structure, shapes and dtypes that were saved, for example ``model.init(key)``; its numbers
-            do not matter. Tensors come back as Tensors, arrays as arrays, keys as keys, Python numbers as numbers of
-            the same type; None and static records are those of `like`.
+        like: a pytree with the structure, shapes and dtypes of the one that was saved, for example
+            ``model.init(key)``; its numbers do not matter. Where it has Tensors, arrays, keys and Python numbers the
+            result has such too; None and static records are those of `like`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        DataFileError: the file is truncated, corrupt, or not one that `save` wrote.
-        TreeError: the file lacks a leaf that `like` has, or has one that `like` lacks, naming its path.
-        ShapeError, DtypeError: a leaf has another shape, dtype or type in the file than in `like`, naming its path.
+        FileNotFoundError: when there is no such file.
+        DataFileError: when the file is truncated, corrupt, or none that `save` wrote.
+        TreeError: when the file lacks a leaf that `like` has, or holds one that `like` lacks, naming the path.
+        ShapeError, DtypeError: when a leaf has another shape, dtype or type than in `like`, naming the path.
+
+    See `fgrad.save` for an example.
     """
     name = os.fsdecode(path)
-    with open(name, "rb") as file:
-        arrays, kinds = _read(file, name)
+    arrays, kinds = _read(name)
     leaves, structure = flatten_with_path(like)
-    wanted = {_ROOT + leaf_path for leaf_path, _ in leaves}
-    _require_same(f"{name!r} lacks", [_ROOT + leaf_path for leaf_path, _ in leaves if _ROOT + leaf_path not in arrays])
-    _require_same(f"`like` lacks what {name!r} has:", [entry for entry in arrays if entry not in wanted])
-    found = [
-        _restore(arrays[_ROOT + leaf_path], kinds.get(_ROOT + leaf_path, "array"), leaf, leaf_path, name)
-        for leaf_path, leaf in leaves
-    ]
-    return unflatten(structure, found)
+    wanted = [_entry_name(leaf_path) for leaf_path, _ in leaves]
+    _require_none([entry for entry in wanted if entry not in arrays], f"{name} has no", "which `like` has")
+    extra = set(arrays).difference(wanted)
+    _require_none([entry for entry in arrays if entry in extra], f"{name} has", "which `like` has not")
+    return unflatten(
+        structure,
+        [
+            _restore(arrays[entry], kinds.get(entry, "array"), leaf, f"{entry} of {name}")
+            for entry, (_, leaf) in zip(wanted, leaves, strict=True)
+        ],
+    )
+
+
+def _entry_name(leaf_path: str) -> str:
+    # Zip archives know one separator: on Windows zipfile turns every backslash of a name into a slash.
+    return "tree" + leaf_path.replace("%", "%25").replace("\\", "%5C")
+
+
+def _entries(tree: Any) -> dict[str, Array]:
+    entries: dict[str, Array] = {}
+    kinds: dict[str, str] = {}
+    for leaf_path, leaf in flatten_with_path(tree)[0]:
+        entry = _entry_name(leaf_path)
+        if entry in entries:
+            message = f"fg.save: two leaves have the path {entry}"
+            raise TreeError(at_user_line(message))
+        kind = _kind(leaf, f"fg.save: {entry}")
+        entries[entry] = _stored(leaf, kind, entry)
+        if kind != "array":
+            kinds[entry] = kind
+    return {**entries, "fgrad_kinds": np.asarray(json.dumps(kinds)), "fgrad_format": np.asarray(_FORMAT)}
+
+
+def _kind(leaf: Any, where: str) -> str:
+    if isinstance(leaf, Key):
+        return "key"
+    if type(leaf).__name__ in _NUMBERS and type(leaf) is _NUMBERS[type(leaf).__name__]:
+        return type(leaf).__name__
+    if isinstance(leaf, Tensor | np.ndarray | np.generic) and leaf.dtype.kind in "biufc":
+        return "array"
+    what = (
+        f"an array of dtype {leaf.dtype}" if isinstance(leaf, np.ndarray) else f"the {type(leaf).__name__} {leaf!r:.60}"
+    )
+    message = f"{where} is {what}; files hold numbers, numeric arrays and random keys"
+    raise DtypeError(at_user_line(message))
+
+
+def _stored(leaf: Any, kind: str, entry: str) -> Array:
+    value = leaf.words if kind == "key" else leaf
+    if isinstance(value, Tensor):
+        return np.asarray(value._read(f"fg.save of {entry}", drops_gradient=True))
+    if kind == "int" and not -(2**63) <= value < 2**63:
+        return np.asarray(hex(value))
+    return np.asarray(value)
+
+
+def _read(name: str) -> tuple[dict[str, Array], dict[str, str]]:
+    """The entries of a file, read whole and checked before any of them is used, and what kinds of leaves they are."""
+    content = Path(name).read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            # `read` compares checksums, so that what is parsed below is what was written.
+            members = {member.removesuffix(".npy"): archive.read(member) for member in archive.namelist()}
+        arrays = {
+            entry: np.lib.format.read_array(io.BytesIO(member), allow_pickle=False) for entry, member in members.items()
+        }
+    except Exception as error:
+        # Arbitrary bytes make zipfile and NumPy's parser raise nearly anything; the file itself was read without error.
+        message = (
+            f"{name} is not a file that fg.save wrote, or is truncated or corrupt: {type(error).__name__}: {error}"
+        )
+        raise DataFileError(at_user_line(message)) from error
+    try:
+        version = int(arrays.pop("fgrad_format"))
+        kinds = json.loads(str(arrays.pop("fgrad_kinds")))
+        known = all(kind in _KINDS for kind in kinds.values())
+        whole = all(arrays[entry].shape == () for entry, kind in kinds.items() if kind in _NUMBERS)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        message = f"{name} is an .npz archive, but not one that fg.save wrote: it has no fgrad_format and fgrad_kinds"
+        raise DataFileError(at_user_line(message)) from None
+    if version > _FORMAT:
+        message = f"{name} has format {version}, and this release of fgrad reads formats up to {_FORMAT}: update fgrad"
+        raise DataFileError(at_user_line(message))
+    if not (known and whole):
+        message = f"{name} contradicts itself: fgrad_kinds does not fit the entries"
+        raise DataFileError(at_user_line(message))
+    return arrays, kinds
+
+
+def _require_none(entries: list[str], before: str, after: str) -> None:
+    if entries:
+        more = f" (and {len(entries) - 1} more such)" if len(entries) > 1 else ""
+        message = f"fg.load: {before} {entries[0]}, {after}{more}"
+        raise TreeError(at_user_line(message))
+
+
+def _restore(array: Array, kind: str, like: Any, where: str) -> Any:
+    """The leaf that an entry holds, in the form that it has in `like`."""
+    wanted = _kind(like, "fg.load: `like` at " + where)
+    if kind != wanted:
+        message = f"fg.load: {where} is {_describe(kind)} in the file and {_describe(wanted)} in `like`"
+        raise DtypeError(at_user_line(message))
+    if kind in _NUMBERS:
+        return int(str(array), 16) if array.dtype.kind == "U" else _NUMBERS[kind](array[()])
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    expected = like.words if kind == "key" else like
+    if array.shape != expected.shape:
+        message = f"fg.load: {where} has shape {array.shape} in the file and {expected.shape} in `like`"
+        raise ShapeError(at_user_line(message))
+    if array.dtype != expected.dtype.newbyteorder("="):
+        message = f"fg.load: {where} has dtype {array.dtype} in the file and {expected.dtype} in `like`"
+        raise DtypeError(at_user_line(message))
+    if kind == "key":
+        return Key(adopt(array))
+    if isinstance(like, Tensor):
+        return adopt(array)
+    return array if isinstance(like, np.ndarray) else array[()]
+
+
+def _describe(kind: str) -> str:
+    return {"array": "an array", "key": "a random key"}.get(kind, f"a Python {kind}")

@@ -1,4 +1,33 @@
 """The errors and warnings of fgrad; each also derives from the builtin that a caller would catch."""
 
-from fgrad.core.errors import *  # noqa: F403 - the whole of core.errors' hand-written __all__
-from fgrad.core.errors import __all__
+from fgrad.core.errors import (
+    DataFileError,
+    DtypeError,
+    EscapedTracerError,
+    FgradError,
+    ImmutableError,
+    IndexingError,
+    KeyReuseError,
+    KeyReuseWarning,
+    MissingRuleError,
+    NotDifferentiableError,
+    ShapeError,
+    TracerConversionError,
+    TreeError,
+)
+
+__all__ = [
+    "DataFileError",
+    "DtypeError",
+    "EscapedTracerError",
+    "FgradError",
+    "ImmutableError",
+    "IndexingError",
+    "KeyReuseError",
+    "KeyReuseWarning",
+    "MissingRuleError",
+    "NotDifferentiableError",
+    "ShapeError",
+    "TracerConversionError",
+    "TreeError",
+]

@@ -68,6 +68,14 @@ class Trace:
         """Interprets one operation, at least one of whose arguments belongs to this trace or is staged by it."""
         raise NotImplementedError
 
+    def process_unary(self, primitive: Primitive, x: Any) -> Any:
+        """`process` for one argument and no params; a trace may have a quicker way."""
+        return self.process(primitive, (x,), {})
+
+    def process_binary(self, primitive: Primitive, x: Any, y: Any) -> Any:
+        """`process` for two arguments and no params; a trace may have a quicker way."""
+        return self.process(primitive, (x, y), {})
+
     def require_open(self) -> None:
         """Raises EscapedTracerError when the call that made this trace has ended."""
         if self.closed:
@@ -129,7 +137,11 @@ def bind1(primitive: Primitive, x: Any) -> Any:
         tensor = _new(ConcreteTensor)
         _set_array(tensor, out)
         return tensor
-    return bind(primitive, x)
+    if not isinstance(x, Tracer):
+        return evaluate(primitive, (x,), {})
+    trace = x._trace
+    stage = staging.trace
+    return (trace if stage is None or stage.level < trace.level else stage).process_unary(primitive, x)
 
 
 def bind2(primitive: Primitive, x: Any, y: Any) -> Any:
@@ -139,13 +151,13 @@ def bind2(primitive: Primitive, x: Any, y: Any) -> Any:
     elif type(x) in PYTHON_NUMBERS and type(y) is ConcreteTensor and primitive.takes_numbers:
         left = x
     else:
-        return bind(primitive, x, y)
+        return _bind_traced(primitive, x, y)
     if type(y) is ConcreteTensor:
         right = y._array
     elif type(y) in PYTHON_NUMBERS and primitive.takes_numbers:
         right = y
     else:
-        return bind(primitive, x, y)
+        return _bind_traced(primitive, x, y)
     try:
         out = primitive.evaluate(left, right)
     except (ValueError, TypeError, IndexError) as error:
@@ -155,6 +167,16 @@ def bind2(primitive: Primitive, x: Any, y: Any) -> Any:
     tensor = _new(ConcreteTensor)
     _set_array(tensor, out)
     return tensor
+
+
+def _bind_traced(primitive: Primitive, x: Any, y: Any) -> Any:
+    trace = x._trace if isinstance(x, Tracer) else None
+    if isinstance(y, Tracer) and (trace is None or y._trace.level > trace.level):
+        trace = y._trace
+    if trace is None:
+        return evaluate(primitive, (x, y), {})
+    stage = staging.trace
+    return (trace if stage is None or stage.level < trace.level else stage).process_binary(primitive, x, y)
 
 
 def bind_creation(primitive: Primitive, *args: Any, **params: Any) -> Any:
@@ -171,7 +193,7 @@ def make_operator(primitive: Primitive) -> Callable[..., Any]:
 
     def operate(x: Any, y: Any) -> Any:
         if type(x) is ConcreteTensor:
-            if type(y) is ConcreteTensor or type(y) in PYTHON_NUMBERS:
+            if type(y) is ConcreteTensor or type(y) in PYTHON_NUMBERS or isinstance(y, Tracer):
                 return bind2(primitive, x, y)
         elif type(y) is not ConcreteTensor and python is not None and is_weak(x) and is_weak(y):
             return bind(python, x, y)

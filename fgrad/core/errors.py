@@ -102,14 +102,17 @@ class DataFileError(FgradError, ValueError):
     """A file does not hold what its format promises: truncated, corrupt, or of another kind."""
 
 
-_LIBRARY_FOLDERS = tuple(
-    os.path.join(folder, "")
-    for folder in (
-        os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-        os.path.dirname(os.path.abspath(np.__file__)),
-        os.path.dirname(os.path.abspath(attrs.__file__)),
-        os.path.join(os.path.dirname(os.path.abspath(attrs.__file__)), os.pardir, "attr"),
-    )
+_LIBRARY_FOLDERS = (
+    *[
+        os.path.join(os.path.abspath(folder), "")
+        for folder in (
+            os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+            os.path.dirname(np.__file__),
+            os.path.dirname(attrs.__file__),
+            os.path.join(os.path.dirname(attrs.__file__), os.pardir, "attr"),
+        )
+    ],
+    "<attrs generated ",  # the __init__ of a record, which calls converters and validators
 )
 _LIBRARY_FILES = tuple(
     os.path.join(sysconfig.get_path("stdlib"), name) for name in ("contextlib.py", "functools.py", "copy.py")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from fgrad.core.errors import ImmutableError, at_user_line
-
-if TYPE_CHECKING:
-    from fgrad.core.tensor import Tensor
 
 
 class Operations:
@@ -16,7 +13,7 @@ class Operations:
 
     if TYPE_CHECKING:
 
-        def __getattr__(self, name: str) -> Callable[..., Tensor]: ...
+        def __getattr__(self, name: str) -> Callable[..., Any]: ...
         def __setattr__(self, name: str, value: Callable[..., Any]) -> None: ...
 
 
@@ -28,89 +25,95 @@ class TensorMethods:
 
     __slots__ = ()
 
+    if TYPE_CHECKING:
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            """The length of each axis."""
+
     # Arithmetic operators. Python numbers stay weak here, as they do in plain Python.
 
-    def __add__(self, other: Any) -> Tensor:
+    def __add__(self, other: Any) -> Self:
         return operations.add(self, other)
 
-    def __radd__(self, other: Any) -> Tensor:
+    def __radd__(self, other: Any) -> Self:
         return operations.add(other, self)
 
-    def __sub__(self, other: Any) -> Tensor:
+    def __sub__(self, other: Any) -> Self:
         return operations.subtract(self, other)
 
-    def __rsub__(self, other: Any) -> Tensor:
+    def __rsub__(self, other: Any) -> Self:
         return operations.subtract(other, self)
 
-    def __mul__(self, other: Any) -> Tensor:
+    def __mul__(self, other: Any) -> Self:
         return operations.multiply(self, other)
 
-    def __rmul__(self, other: Any) -> Tensor:
+    def __rmul__(self, other: Any) -> Self:
         return operations.multiply(other, self)
 
-    def __truediv__(self, other: Any) -> Tensor:
+    def __truediv__(self, other: Any) -> Self:
         return operations.divide(self, other)
 
-    def __rtruediv__(self, other: Any) -> Tensor:
+    def __rtruediv__(self, other: Any) -> Self:
         return operations.divide(other, self)
 
-    def __floordiv__(self, other: Any) -> Tensor:
+    def __floordiv__(self, other: Any) -> Self:
         return operations.floor_divide(self, other)
 
-    def __rfloordiv__(self, other: Any) -> Tensor:
+    def __rfloordiv__(self, other: Any) -> Self:
         return operations.floor_divide(other, self)
 
-    def __mod__(self, other: Any) -> Tensor:
+    def __mod__(self, other: Any) -> Self:
         return operations.remainder(self, other)
 
-    def __rmod__(self, other: Any) -> Tensor:
+    def __rmod__(self, other: Any) -> Self:
         return operations.remainder(other, self)
 
-    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+    def __divmod__(self, other: Any) -> tuple[Self, Self]:
         return operations.floor_divide(self, other), operations.remainder(self, other)
 
-    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+    def __rdivmod__(self, other: Any) -> tuple[Self, Self]:
         return operations.floor_divide(other, self), operations.remainder(other, self)
 
-    def __pow__(self, other: Any) -> Tensor:
+    def __pow__(self, other: Any) -> Self:
         return operations.power(self, other)
 
-    def __rpow__(self, other: Any) -> Tensor:
+    def __rpow__(self, other: Any) -> Self:
         return operations.power(other, self)
 
-    def __matmul__(self, other: Any) -> Tensor:
+    def __matmul__(self, other: Any) -> Self:
         return operations.matmul(self, other)
 
-    def __rmatmul__(self, other: Any) -> Tensor:
+    def __rmatmul__(self, other: Any) -> Self:
         return operations.matmul(other, self)
 
-    def __neg__(self) -> Tensor:
+    def __neg__(self) -> Self:
         return operations.negative(self)
 
-    def __pos__(self) -> Tensor:
+    def __pos__(self) -> Self:
         return operations.positive(self)
 
-    def __abs__(self) -> Tensor:
+    def __abs__(self) -> Self:
         return operations.abs(self)
 
     # Comparison, logical and bitwise operators.
 
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+    def __eq__(self, other: object) -> Self:  # type: ignore[override]
         return operations.equal(self, other)
 
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+    def __ne__(self, other: object) -> Self:  # type: ignore[override]
         return operations.not_equal(self, other)
 
-    def __lt__(self, other: Any) -> Tensor:
+    def __lt__(self, other: Any) -> Self:
         return operations.less(self, other)
 
-    def __le__(self, other: Any) -> Tensor:
+    def __le__(self, other: Any) -> Self:
         return operations.less_equal(self, other)
 
-    def __gt__(self, other: Any) -> Tensor:
+    def __gt__(self, other: Any) -> Self:
         return operations.greater(self, other)
 
-    def __ge__(self, other: Any) -> Tensor:
+    def __ge__(self, other: Any) -> Self:
         return operations.greater_equal(self, other)
 
     def __hash__(self) -> int:
@@ -120,42 +123,42 @@ class TensorMethods:
         )
         raise TypeError(message)
 
-    def __and__(self, other: Any) -> Tensor:
+    def __and__(self, other: Any) -> Self:
         return operations.bitwise_and(self, other)
 
-    def __rand__(self, other: Any) -> Tensor:
+    def __rand__(self, other: Any) -> Self:
         return operations.bitwise_and(other, self)
 
-    def __or__(self, other: Any) -> Tensor:
+    def __or__(self, other: Any) -> Self:
         return operations.bitwise_or(self, other)
 
-    def __ror__(self, other: Any) -> Tensor:
+    def __ror__(self, other: Any) -> Self:
         return operations.bitwise_or(other, self)
 
-    def __xor__(self, other: Any) -> Tensor:
+    def __xor__(self, other: Any) -> Self:
         return operations.bitwise_xor(self, other)
 
-    def __rxor__(self, other: Any) -> Tensor:
+    def __rxor__(self, other: Any) -> Self:
         return operations.bitwise_xor(other, self)
 
-    def __lshift__(self, other: Any) -> Tensor:
+    def __lshift__(self, other: Any) -> Self:
         return operations.left_shift(self, other)
 
-    def __rlshift__(self, other: Any) -> Tensor:
+    def __rlshift__(self, other: Any) -> Self:
         return operations.left_shift(other, self)
 
-    def __rshift__(self, other: Any) -> Tensor:
+    def __rshift__(self, other: Any) -> Self:
         return operations.right_shift(self, other)
 
-    def __rrshift__(self, other: Any) -> Tensor:
+    def __rrshift__(self, other: Any) -> Self:
         return operations.right_shift(other, self)
 
-    def __invert__(self) -> Tensor:
+    def __invert__(self) -> Self:
         return operations.bitwise_not(self)
 
     # Indexing and iteration.
 
-    def __getitem__(self, index: Any) -> Tensor:
+    def __getitem__(self, index: Any) -> Self:
         return operations.getitem(self, index)
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
@@ -166,19 +169,17 @@ class TensorMethods:
         message = "tensors are immutable: select what to keep, for example x[mask], instead of `del x[i]`"
         raise ImmutableError(at_user_line(message))
 
-    def __iter__(self) -> Iterator[Tensor]:
-        this = cast("Tensor", self)
-        if not this.shape:
+    def __iter__(self) -> Iterator[Self]:
+        if not self.shape:
             message = "a tensor of shape () cannot be iterated over"
             raise TypeError(message)
-        return (this[position] for position in range(this.shape[0]))
+        return (self[position] for position in range(self.shape[0]))
 
     def __len__(self) -> int:
-        shape = cast("Tensor", self).shape
-        if not shape:
+        if not self.shape:
             message = "a tensor of shape () has no len()"
             raise TypeError(message)
-        return shape[0]
+        return self.shape[0]
 
     def __contains__(self, value: Any) -> bool:
         return bool(operations.any(operations.equal(self, value)))
@@ -191,131 +192,131 @@ class TensorMethods:
     # Method forms, in NumPy's spelling.
 
     @property
-    def T(self) -> Tensor:  # noqa: N802 - NumPy's name
+    def T(self) -> Self:  # noqa: N802 - NumPy's name
         """The tensor with its axes reversed."""
         return operations.transpose(self)
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802 - NumPy's name
+    def mT(self) -> Self:  # noqa: N802 - NumPy's name
         """The tensor with its last two axes exchanged."""
         return operations.matrix_transpose(self)
 
     @property
-    def real(self) -> Tensor:
+    def real(self) -> Self:
         """The real part."""
         return operations.real(self)
 
     @property
-    def imag(self) -> Tensor:
+    def imag(self) -> Self:
         """The imaginary part."""
         return operations.imag(self)
 
-    def conj(self) -> Tensor:
+    def conj(self) -> Self:
         """See `fgrad.conj`."""
         return operations.conj(self)
 
-    def astype(self, dtype: Any, *, copy: bool = True) -> Tensor:
+    def astype(self, dtype: Any, *, copy: bool = True) -> Self:
         """See `fgrad.astype`."""
         return operations.astype(self, dtype, copy=copy)
 
-    def reshape(self, *shape: Any) -> Tensor:
+    def reshape(self, *shape: Any) -> Self:
         """See `fgrad.reshape`; takes ``x.reshape(2, 3)`` as well as ``x.reshape((2, 3))``."""
         return operations.reshape(self, shape[0] if len(shape) == 1 else shape)
 
-    def ravel(self) -> Tensor:
+    def ravel(self) -> Self:
         """See `fgrad.ravel`."""
         return operations.ravel(self)
 
-    def flatten(self) -> Tensor:
+    def flatten(self) -> Self:
         """See `fgrad.ravel`."""
         return operations.ravel(self)
 
-    def transpose(self, *axes: Any) -> Tensor:
+    def transpose(self, *axes: Any) -> Self:
         """See `fgrad.transpose`; takes ``x.transpose(1, 0)`` as well as ``x.transpose((1, 0))``."""
         if not axes:
             return operations.transpose(self)
         return operations.transpose(self, axes[0] if len(axes) == 1 else axes)
 
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+    def swapaxes(self, axis1: int, axis2: int) -> Self:
         """See `fgrad.swapaxes`."""
         return operations.swapaxes(self, axis1, axis2)
 
-    def squeeze(self, axis: Any = None) -> Tensor:
+    def squeeze(self, axis: Any = None) -> Self:
         """See `fgrad.squeeze`."""
         return operations.squeeze(self, axis)
 
-    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+    def repeat(self, repeats: Any, axis: int | None = None) -> Self:
         """See `fgrad.repeat`."""
         return operations.repeat(self, repeats, axis)
 
-    def take(self, indices: Any, axis: int | None = None) -> Tensor:
+    def take(self, indices: Any, axis: int | None = None) -> Self:
         """See `fgrad.take`."""
         return operations.take(self, indices, axis)
 
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
         """See `fgrad.trace`."""
         return operations.trace(self, offset, axis1, axis2)
 
-    def dot(self, other: Any) -> Tensor:
+    def dot(self, other: Any) -> Self:
         """See `fgrad.dot`."""
         return operations.dot(self, other)
 
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002 - NumPy's names
+    def clip(self, min: Any = None, max: Any = None) -> Self:  # noqa: A002 - NumPy's names
         """See `fgrad.clip`."""
         return operations.clip(self, min, max)
 
-    def round(self, decimals: int = 0) -> Tensor:
+    def round(self, decimals: int = 0) -> Self:
         """See `fgrad.round`."""
         return operations.round(self, decimals)
 
-    def sum(self, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
+    def sum(self, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.sum`."""
         return operations.sum(self, axis, dtype, keepdims=keepdims)
 
-    def prod(self, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
+    def prod(self, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.prod`."""
         return operations.prod(self, axis, dtype, keepdims=keepdims)
 
-    def mean(self, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
+    def mean(self, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.mean`."""
         return operations.mean(self, axis, dtype, keepdims=keepdims)
 
-    def var(self, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    def var(self, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Self:
         """See `fgrad.var`."""
         return operations.var(self, axis, dtype, ddof=ddof, keepdims=keepdims)
 
-    def std(self, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    def std(self, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Self:
         """See `fgrad.std`."""
         return operations.std(self, axis, dtype, ddof=ddof, keepdims=keepdims)
 
-    def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.max`."""
         return operations.max(self, axis, keepdims=keepdims)
 
-    def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.min`."""
         return operations.min(self, axis, keepdims=keepdims)
 
-    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.argmax`."""
         return operations.argmax(self, axis, keepdims=keepdims)
 
-    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.argmin`."""
         return operations.argmin(self, axis, keepdims=keepdims)
 
-    def argsort(self, axis: int | None = -1, *, stable: bool = True) -> Tensor:
+    def argsort(self, axis: int | None = -1, *, stable: bool = True) -> Self:
         """See `fgrad.argsort`."""
         return operations.argsort(self, axis, stable=stable)
 
-    def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def any(self, axis: Any = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.any`."""
         return operations.any(self, axis, keepdims=keepdims)
 
-    def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def all(self, axis: Any = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.all`."""
         return operations.all(self, axis, keepdims=keepdims)
 
-    def cumsum(self, axis: int | None = None, dtype: Any = None) -> Tensor:
+    def cumsum(self, axis: int | None = None, dtype: Any = None) -> Self:
         """See `fgrad.cumsum`."""
         return operations.cumsum(self, axis, dtype)

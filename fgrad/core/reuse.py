@@ -35,7 +35,7 @@ class _Record(weakref.ref[Key]):
 
     __slots__ = ("identity", "latest", "uses")
     identity: int
-    uses: dict[int, Use]
+    uses: dict[Any, Use]  # by position; and by (position, use) the other uses that were warned of
     latest: Use
 
 
@@ -70,7 +70,7 @@ def consume(key: Key) -> None:
     if first is use:
         if root is not key:
             _share(record, position, use)
-    elif _strict.holders or level or first[:2] != use[:2]:
+    elif _strict.holders or level or first != use:
         _judge(record, position, first, use)
 
 
@@ -109,6 +109,8 @@ def _user_frame(frame: FrameType | None) -> FrameType | None:
 
 def _judge(record: _Record, position: int, first: Use, now: Use) -> None:
     staged_twice = now[2] != 0 and first[2] == now[2]
+    if not (_strict.holders or staged_twice) and (position, now) in record.uses:
+        return  # a loop that was warned of before
     first_line, line = _source_line(first), _source_line(now)
     if not (_strict.holders or staged_twice or first_line != line):
         record.uses[position] = now  # a new trace of the same function: its own second use would be one again
@@ -123,6 +125,7 @@ def _judge(record: _Record, position: int, first: Use, now: Use) -> None:
     if _strict.holders:
         raise KeyReuseError(message)
     warnings.warn(message, KeyReuseWarning, stacklevel=_user_depth())
+    record.uses[position, now] = now
 
 
 def _source_line(use: Use) -> SourceLine | None:

@@ -18,7 +18,7 @@ from fgrad.core.tensor import ConcreteTensor, refuse_conversion, to_tensor
 __all__ = ["GraphTrace", "GraphTracer", "stage"]
 
 
-@attrs.frozen(eq=False, repr=False, str=False)
+@attrs.frozen(eq=False, repr=False, str=False, init=False)
 class GraphTracer(Tracer):
     """A tensor that stands for a variable of the graph being written."""
 
@@ -79,7 +79,7 @@ class GraphTrace(Trace):
         results = tuple([Variable(aval) for aval in (expected if primitive.multiple_results else (expected,))])
         sorted_params = tuple(sorted(params.items()))
         self.equations.append(Equation(primitive, operands, sorted_params, results, user_line()))
-        tracers = tuple([GraphTracer(self, variable) for variable in results])
+        tracers = tuple([_new_tracer(self, variable) for variable in results])
         return tracers if primitive.multiple_results else tracers[0]
 
     def operand_for(self, value: Any) -> Operand:
@@ -98,6 +98,12 @@ class GraphTrace(Trace):
         return Literal(to_tensor(value))
 
 
+def _new_tracer(trace: GraphTrace, variable: Variable) -> GraphTracer:
+    tracer = object.__new__(GraphTracer)
+    tracer.__attrs_init__(trace, variable)
+    return tracer
+
+
 def stage(function: Callable[..., Sequence[Any]], avals: Sequence[ShapeDtype], name: str) -> tuple[Graph, list[Tracer]]:
     """Runs ``function(*tracers)``, which returns a flat sequence, and gives its graph and the tracers it captured.
 
@@ -111,7 +117,7 @@ def stage(function: Callable[..., Sequence[Any]], avals: Sequence[ShapeDtype], n
     outer = staging.trace
     staging.trace = trace
     try:
-        outputs = function(*[GraphTracer(trace, variable) for variable in inputs])
+        outputs = function(*[_new_tracer(trace, variable) for variable in inputs])
         operands = tuple([_output_operand(trace, value, position) for position, value in enumerate(outputs)])
     finally:
         staging.trace = outer

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 import attrs
 import numpy as np
 
-from fgrad.core.errors import DtypeError, TracerConversionError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, TracerConversionError, at_user_line
 from fgrad.core.methods import TensorMethods, operations
 from fgrad.core.protocols import dispatch_function, dispatch_ufunc
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
@@ -30,10 +30,12 @@ class Tensor(TensorMethods):
     __slots__ = ()
     __array_priority__ = 1000.0
 
-    # The base builds a concrete tensor; the records that derive from it are built as attrs builds them.
+    # The base builds a concrete tensor. Python then calls __init__ of what it got, with the arguments for the base: so
+    # the records that derive from it have none (attrs writes it as __attrs_init__).
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:  # noqa: PYI034 - the base builds a concrete tensor
         if cls is Tensor:
-            return operations.array(*args, **kwargs)
+            built: Tensor = operations.array(*args, **kwargs)
+            return built
         return object.__new__(cls)
 
     # What each kind of tensor answers for itself.
@@ -167,7 +169,7 @@ ArrayLike: TypeAlias = (
 )
 
 
-@attrs.frozen(eq=False, repr=False, str=False)
+@attrs.frozen(eq=False, repr=False, str=False, init=False)
 class ConcreteTensor(Tensor):
     """A tensor over one NumPy array that nothing else can write to."""
 
@@ -255,13 +257,16 @@ def as_numeric_array(value: Any) -> np.ndarray[Any, Any]:
 
     Raises:
         DtypeError: when the value does not hold numbers.
-        ShapeError: when nested sequences are ragged (as ValueError from NumPy).
+        ShapeError: when nested sequences are ragged.
+        TracerConversionError: when a list or tuple holds tracers.
     """
-    if type(value) in PYTHON_NUMBERS or isinstance(value, np.ndarray | np.generic | list | tuple | range):
+    if isinstance(value, list | tuple):
+        array = _join(value)
+    elif type(value) in PYTHON_NUMBERS or isinstance(value, np.ndarray | np.generic | range):
         array = np.asarray(value)
-    elif hasattr(value, "__array__") or hasattr(value, "__array_interface__") or hasattr(value, "__buffer__"):
+    elif isinstance(value, memoryview) or hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
         array = np.asarray(value)
-    elif isinstance(value, bytes | bytearray | memoryview | str) or not hasattr(value, "__len__"):
+    elif isinstance(value, bytes | bytearray | str) or not (hasattr(value, "__len__") or hasattr(value, "__buffer__")):
         message = f"a {type(value).__name__} is not an array, a number or a nested list of numbers: {value!r:.80}"
         raise DtypeError(at_user_line(message))
     else:
@@ -270,6 +275,34 @@ def as_numeric_array(value: Any) -> np.ndarray[Any, Any]:
         message = f"a {type(value).__name__} of dtype {array.dtype} does not hold numbers: {value!r:.80}"
         raise DtypeError(at_user_line(message))
     return array
+
+
+def _join(values: list[Any] | tuple[Any, ...]) -> np.ndarray[Any, Any]:
+    reason: Exception | None = None
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind != "O":
+            return array
+    except (ValueError, TypeError) as error:
+        reason = error
+    kind = type(values).__name__
+    if kind == "tuple" and len(values) == 2 and isinstance(values[0], Tensor) and isinstance(values[1], dict | tuple):
+        message = (
+            f"a pair of a Tensor and a {type(values[1]).__name__} is not an array; if a module's apply returned it, it "
+            f"is (y, state): write `y, state = module.apply(params, state, x)` and use y"
+        )
+        raise DtypeError(at_user_line(message))
+    if isinstance(reason, TracerConversionError):
+        message = (
+            f"a {kind} of values that a transform is tracing is not an array yet; make one of it with fg.asarray(...) "
+            f"or fg.stack(...), which keep the gradient"
+        )
+        raise TracerConversionError(at_user_line(message))
+    if isinstance(reason, ValueError):
+        message = f"a {kind} whose parts have different shapes is not an array: {values!r:.80}"
+        raise ShapeError(at_user_line(message))
+    message = f"a {kind} is an array only if it holds numbers or arrays: {values!r:.80}"
+    raise DtypeError(at_user_line(message))
 
 
 def describe_array(array: np.ndarray[Any, Any], note: str = "") -> str:

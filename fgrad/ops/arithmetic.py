@@ -49,7 +49,7 @@ def add(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.add(fg.asarray([1.0, 2.0]), 3.0)
     Tensor([4., 5.], dtype=float64)
     """
-    return bind2(add_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(add_p, x1, x2)
 
 
 @stands_for(np.subtract)
@@ -60,7 +60,7 @@ def subtract(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.subtract(fg.asarray([1.0, 2.0]), 3.0)
     Tensor([-2., -1.], dtype=float64)
     """
-    return bind2(subtract_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(subtract_p, x1, x2)
 
 
 @stands_for(np.multiply)
@@ -71,7 +71,7 @@ def multiply(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.multiply(fg.asarray([1.0, 2.0]), 3.0)
     Tensor([3., 6.], dtype=float64)
     """
-    return bind2(multiply_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(multiply_p, x1, x2)
 
 
 @stands_for(np.divide)
@@ -85,7 +85,7 @@ def divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.divide(fg.asarray([1.0, 2.0]), 4.0)
     Tensor([0.25, 0.5 ], dtype=float64)
     """
-    return bind2(divide_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(divide_p, x1, x2)
 
 
 true_divide = divide
@@ -99,7 +99,7 @@ def floor_divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.floor_divide(fg.asarray([7.0, -7.0]), 2.0)
     Tensor([ 3., -4.], dtype=float64)
     """
-    return bind2(floor_divide_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(floor_divide_p, x1, x2)
 
 
 @stands_for(np.remainder)
@@ -110,10 +110,16 @@ def remainder(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.remainder(fg.asarray([7.0, -7.0]), 3.0)
     Tensor([1., 2.], dtype=float64)
     """
-    return bind2(remainder_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(remainder_p, x1, x2)
 
 
 mod = remainder
+
+
+@stands_for(np.divmod)
+def _divmod(x1: ArrayLike, x2: ArrayLike, /) -> tuple[Tensor, Tensor]:
+    """``divmod(x1, x2)`` of an array and a tensor: the floor of the quotient, and the remainder."""
+    return floor_divide(x1, x2), remainder(x1, x2)
 
 
 @stands_for(np.negative)
@@ -124,7 +130,7 @@ def negative(x: ArrayLike, /) -> Tensor:
     >>> fg.negative(fg.asarray([1.0, -2.0]))
     Tensor([-1.,  2.], dtype=float64)
     """
-    return bind1(negative_p, x)  # type: ignore[no-any-return]
+    return bind1(negative_p, x)
 
 
 @stands_for(np.positive)
@@ -135,7 +141,7 @@ def positive(x: ArrayLike, /) -> Tensor:
     >>> fg.positive(fg.asarray([1.0, -2.0]))
     Tensor([ 1., -2.], dtype=float64)
     """
-    return bind1(positive_p, x)  # type: ignore[no-any-return]
+    return bind1(positive_p, x)
 
 
 @stands_for(np.square)
@@ -146,7 +152,7 @@ def square(x: ArrayLike, /) -> Tensor:
     >>> fg.square(fg.asarray([1.0, -3.0]))
     Tensor([1., 9.], dtype=float64)
     """
-    return bind1(square_p, x)  # type: ignore[no-any-return]
+    return bind1(square_p, x)
 
 
 @stands_for(np.reciprocal)
@@ -157,7 +163,7 @@ def reciprocal(x: ArrayLike, /) -> Tensor:
     >>> fg.reciprocal(fg.asarray([2.0, -4.0]))
     Tensor([ 0.5 , -0.25], dtype=float64)
     """
-    return bind1(reciprocal_p, x)  # type: ignore[no-any-return]
+    return bind1(reciprocal_p, x)
 
 
 # Products and quotients for derivative rules: where the cotangent is zero the result is zero, whatever it meets. That
@@ -182,7 +188,7 @@ divide_no_nan_p = elementwise(
     "divide_no_nan",
     np.divide,
     lambda g, out, x, y: divide_no_nan(g, y),
-    lambda g, out, x, y: negative(divide_no_nan(g * out, y)),
+    lambda g, out, x, y: negative(divide_no_nan(multiply(g, out), y)),
     evaluate=_evaluate_divide_no_nan,
 )
 multiply_no_nan_p = elementwise(
@@ -201,7 +207,7 @@ def divide_no_nan(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.divide_no_nan(fg.asarray([0.0, 1.0]), fg.asarray([0.0, 4.0]))
     Tensor([0.  , 0.25], dtype=float64)
     """
-    return bind2(divide_no_nan_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(divide_no_nan_p, x1, x2)
 
 
 def multiply_no_nan(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
@@ -211,7 +217,7 @@ def multiply_no_nan(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.multiply_no_nan(fg.asarray([0.0, 2.0]), fg.asarray([float("inf"), 4.0]))
     Tensor([0., 8.], dtype=float64)
     """
-    return bind2(multiply_no_nan_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(multiply_no_nan_p, x1, x2)
 
 
 # Absolute value, sign and the parts of complex numbers.
@@ -241,7 +247,7 @@ def abs(x: ArrayLike, /) -> Tensor:
     >>> fg.abs(fg.asarray([1.0, -2.0]))
     Tensor([1., 2.], dtype=float64)
     """
-    return bind1(abs_p, x)  # type: ignore[no-any-return]
+    return bind1(abs_p, x)
 
 
 absolute = abs
@@ -259,7 +265,7 @@ def sign(x: ArrayLike, /) -> Tensor:
     """
     if dtype_of(as_operand(x)).kind == "c":
         return divide_no_nan(x, abs(x))
-    return bind1(sign_p, x)  # type: ignore[no-any-return]
+    return bind1(sign_p, x)
 
 
 @stands_for(np.real)
@@ -270,7 +276,7 @@ def real(x: ArrayLike, /) -> Tensor:
     >>> fg.real(fg.asarray([1.0 + 2.0j]))
     Tensor([1.], dtype=float64)
     """
-    return bind1(real_p, x)  # type: ignore[no-any-return]
+    return bind1(real_p, x)
 
 
 @stands_for(np.imag)
@@ -293,7 +299,7 @@ def conj(x: ArrayLike, /) -> Tensor:
     >>> fg.conj(fg.asarray([1.0 + 2.0j]))
     Tensor([1.-2.j], dtype=complex128)
     """
-    return bind1(conj_p, x)  # type: ignore[no-any-return]
+    return bind1(conj_p, x)
 
 
 conjugate = conj
@@ -303,13 +309,17 @@ subtract_p = elementwise(
     "subtract", np.subtract, lambda g, out, x, y: g, lambda g, out, x, y: negative(g), python=operator.sub
 )
 multiply_p = elementwise(
-    "multiply", np.multiply, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x, python=operator.mul
+    "multiply",
+    np.multiply,
+    lambda g, out, x, y: multiply(g, y),
+    lambda g, out, x, y: multiply(g, x),
+    python=operator.mul,
 )
 divide_p = elementwise(
     "divide",
     np.divide,
     lambda g, out, x, y: divide_no_nan(g, y),
-    lambda g, out, x, y: negative(divide_no_nan(g * out, y)),
+    lambda g, out, x, y: negative(divide_no_nan(multiply(g, out), y)),
     python=operator.truediv,
 )
 negative_p = elementwise("negative", np.negative, lambda g, out, x: negative(g), python=operator.neg)
@@ -321,7 +331,7 @@ remainder_p = elementwise(
     "remainder",
     np.remainder,
     lambda g, out, x, y: g,
-    lambda g, out, x, y: negative(g * floor_divide(x, y)),
+    lambda g, out, x, y: negative(multiply(g, floor_divide(x, y))),
     python=operator.mod,
 )
 

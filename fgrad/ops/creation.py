@@ -61,7 +61,9 @@ def asarray(data: Any, dtype: Any = None, *, copy: bool | None = None) -> Tensor
     if copy is False and not isinstance(data, Tensor) and not np.shares_memory(np.asarray(tensor), np.asarray(data)):
         message = "asarray(copy=False) would have to copy: the data are not a read-only array"
         raise ValueError(message)
-    return tensor if dtype is None else astype(tensor, dtype)
+    if dtype is None:
+        return convert(tensor, tensor.dtype) if tensor.weak else tensor
+    return astype(tensor, dtype)
 
 
 def _holds_tracer(data: Any) -> bool:
@@ -123,9 +125,9 @@ def full(shape: Any, fill_value: ArrayLike, dtype: Any = None) -> Tensor:
     lengths = shape_tuple(shape, "full")
     if type(fill_value) in PYTHON_NUMBERS or isinstance(fill_value, np.generic):
         wanted = np.dtype(dtype) if dtype is not None else np.asarray(fill_value).dtype
-        return bind_creation(full_p, shape=lengths, value=_Constant(fill_value), dtype=wanted)  # type: ignore[no-any-return]
+        return bind_creation(full_p, shape=lengths, value=_Constant(fill_value), dtype=wanted)
     value = as_operand(fill_value)
-    return broadcast(value if dtype is None else convert(value, np.dtype(dtype)), lengths)  # type: ignore[no-any-return]
+    return broadcast(value if dtype is None else convert(value, np.dtype(dtype)), lengths)
 
 
 def zeros(shape: Any, dtype: Any = float) -> Tensor:
@@ -235,7 +237,7 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None)
         raise ShapeError(at_user_line(message))
     wanted = np.result_type(*[np.asarray(end).dtype for end in ends]) if dtype is None else np.dtype(dtype)
     low, high, stride = (_Constant(end) for end in ends)
-    return bind_creation(arange_p, start=low, stop=high, step=stride, dtype=wanted)  # type: ignore[no-any-return]
+    return bind_creation(arange_p, start=low, stop=high, step=stride, dtype=wanted)
 
 
 def linspace(
@@ -257,8 +259,8 @@ def linspace(
         message = f"[linspace] the number of samples cannot be negative: {count}"
         raise ShapeError(at_user_line(message))
     if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
-        ends: Any = (start, stop)
-        return adopt(np.linspace(*ends, count, endpoint=endpoint, dtype=dtype))
+        sample: Any = np.linspace
+        return adopt(sample(start, stop, count, endpoint=endpoint, dtype=dtype))
     low, high = as_operand(start), as_operand(stop)
     rank = max(len(low.shape), len(high.shape))
     fraction = np.linspace(0.0, 1.0, count, endpoint=endpoint).reshape((count,) + (1,) * rank)
@@ -268,7 +270,7 @@ def linspace(
 
 eye_p = constant(
     "eye",
-    lambda rows, columns, k, dtype: np.eye(rows, columns, k, dtype),
+    lambda rows, columns, k, dtype: np.eye(N=rows, M=columns, k=k, dtype=dtype),
     lambda rows, columns, k, dtype: ShapeDtype((rows, columns), dtype),
 )
 
@@ -283,7 +285,7 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = f
     """
     rows = operator.index(n_rows)
     columns = rows if n_cols is None else operator.index(n_cols)
-    return bind_creation(eye_p, rows=rows, columns=columns, k=operator.index(k), dtype=np.dtype(dtype))  # type: ignore[no-any-return]
+    return bind_creation(eye_p, rows=rows, columns=columns, k=operator.index(k), dtype=np.dtype(dtype))
 
 
 def identity(n: int, dtype: Any = float) -> Tensor:

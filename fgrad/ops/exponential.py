@@ -12,7 +12,7 @@ from fgrad.core.bind import bind, bind1, bind2, make_operator
 from fgrad.core.methods import operations
 from fgrad.core.shape import PYTHON_NUMBERS
 from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arithmetic import add, divide_no_nan, multiply_no_nan, subtract
+from fgrad.ops.arithmetic import add, divide_no_nan, multiply, multiply_no_nan, subtract
 from fgrad.ops.declare import elementwise, stands_for
 from fgrad.ops.logic import equal
 from fgrad.ops.selection import select_p
@@ -22,9 +22,9 @@ __all__ = ["exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "pow", "powe
 _LOG_2 = math.log(2.0)
 _LOG_10 = math.log(10.0)
 
-exp_p = elementwise("exp", np.exp, lambda g, out, x: g * out)
-expm1_p = elementwise("expm1", np.expm1, lambda g, out, x: g * (out + 1))
-exp2_p = elementwise("exp2", np.exp2, lambda g, out, x: g * (out * _LOG_2))
+exp_p = elementwise("exp", np.exp, lambda g, out, x: multiply(g, out))
+expm1_p = elementwise("expm1", np.expm1, lambda g, out, x: multiply(g, out + 1))
+exp2_p = elementwise("exp2", np.exp2, lambda g, out, x: multiply(g, out * _LOG_2))
 log_p = elementwise("log", np.log, lambda g, out, x: divide_no_nan(g, x))
 log1p_p = elementwise("log1p", np.log1p, lambda g, out, x: divide_no_nan(g, add(x, 1)))
 log2_p = elementwise("log2", np.log2, lambda g, out, x: divide_no_nan(g, x * _LOG_2))
@@ -47,8 +47,10 @@ def _power_by_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 def _raise_to_power(x: Any, y: Any) -> Any:
-    # The operator takes NumPy's short cuts for squares and roots; between two Python numbers it is not NumPy's.
-    return np.power(x, y) if type(x) in PYTHON_NUMBERS and type(y) in PYTHON_NUMBERS else operator.pow(x, y)
+    # The operator takes NumPy's short cuts for squares and roots; between two Python numbers it is not NumPy's, and the
+    # short cut squares booleans in another dtype than np.power promises.
+    direct = type(y) in PYTHON_NUMBERS if type(x) in PYTHON_NUMBERS else x.dtype.kind == "b"
+    return np.power(x, y) if direct else operator.pow(x, y)
 
 
 power_p = elementwise(
@@ -64,7 +66,7 @@ def exp(x: ArrayLike, /) -> Tensor:
     >>> fg.exp(fg.asarray([0.0, 1.0]))
     Tensor([1.        , 2.71828183], dtype=float64)
     """
-    return bind1(exp_p, x)  # type: ignore[no-any-return]
+    return bind1(exp_p, x)
 
 
 @stands_for(np.expm1)
@@ -75,7 +77,7 @@ def expm1(x: ArrayLike, /) -> Tensor:
     >>> fg.expm1(fg.asarray([0.0, 1e-10]))
     Tensor([0.e+00, 1.e-10], dtype=float64)
     """
-    return bind1(expm1_p, x)  # type: ignore[no-any-return]
+    return bind1(expm1_p, x)
 
 
 @stands_for(np.exp2)
@@ -86,7 +88,7 @@ def exp2(x: ArrayLike, /) -> Tensor:
     >>> fg.exp2(fg.asarray([0.0, 3.0]))
     Tensor([1., 8.], dtype=float64)
     """
-    return bind1(exp2_p, x)  # type: ignore[no-any-return]
+    return bind1(exp2_p, x)
 
 
 @stands_for(np.log)
@@ -99,7 +101,7 @@ def log(x: ArrayLike, /) -> Tensor:
     >>> fg.log(fg.asarray([1.0, 10.0]))
     Tensor([0.        , 2.30258509], dtype=float64)
     """
-    return bind1(log_p, x)  # type: ignore[no-any-return]
+    return bind1(log_p, x)
 
 
 @stands_for(np.log1p)
@@ -110,7 +112,7 @@ def log1p(x: ArrayLike, /) -> Tensor:
     >>> fg.log1p(fg.asarray([0.0, 1e-10]))
     Tensor([0.e+00, 1.e-10], dtype=float64)
     """
-    return bind1(log1p_p, x)  # type: ignore[no-any-return]
+    return bind1(log1p_p, x)
 
 
 @stands_for(np.log2)
@@ -121,7 +123,7 @@ def log2(x: ArrayLike, /) -> Tensor:
     >>> fg.log2(fg.asarray([1.0, 8.0]))
     Tensor([0., 3.], dtype=float64)
     """
-    return bind1(log2_p, x)  # type: ignore[no-any-return]
+    return bind1(log2_p, x)
 
 
 @stands_for(np.log10)
@@ -132,7 +134,7 @@ def log10(x: ArrayLike, /) -> Tensor:
     >>> fg.log10(fg.asarray([1.0, 1000.0]))
     Tensor([0., 3.], dtype=float64)
     """
-    return bind1(log10_p, x)  # type: ignore[no-any-return]
+    return bind1(log10_p, x)
 
 
 @stands_for(np.sqrt)
@@ -145,7 +147,7 @@ def sqrt(x: ArrayLike, /) -> Tensor:
     >>> fg.sqrt(fg.asarray([1.0, 9.0]))
     Tensor([1., 3.], dtype=float64)
     """
-    return bind1(sqrt_p, x)  # type: ignore[no-any-return]
+    return bind1(sqrt_p, x)
 
 
 @stands_for(np.power)
@@ -161,7 +163,7 @@ def power(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.power(fg.asarray([2.0, 3.0]), 3.0)
     Tensor([ 8., 27.], dtype=float64)
     """
-    return bind2(power_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(power_p, x1, x2)
 
 
 pow = power

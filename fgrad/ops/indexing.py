@@ -255,7 +255,7 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
         IndexingError: when the index is out of range or of a kind that cannot index.
     """
     place, arrays = make_index(index)
-    return bind(getitem_p, as_operand(x), *arrays, index=place)  # type: ignore[no-any-return]
+    return bind(getitem_p, as_operand(x), *arrays, index=place)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -288,7 +288,7 @@ class IndexUpdate:
         Tensor([0., 5., 0.], dtype=float64)
         """
         index, arrays, fitted = self._prepare(values)
-        return bind(setitem_p, self._x, fitted, *arrays, index=index)  # type: ignore[no-any-return]
+        return bind(setitem_p, self._x, fitted, *arrays, index=index)
 
     def add(self, values: ArrayLike) -> Tensor:
         """x with ``x[index] += values``, every value added where an index repeats.
@@ -371,7 +371,7 @@ def _read_shape(x: Any, index: Index, arrays: list[Any]) -> Shape:
 
 def _combine_at(x: Any, combine: Any, values: Any, arrays: list[Any], index: Index) -> Tensor:
     combined = combine(bind(getitem_p, x, *arrays, index=index), values)
-    return bind(setitem_p, x, combined, *arrays, index=index)  # type: ignore[no-any-return]
+    return bind(setitem_p, x, combined, *arrays, index=index)
 
 
 def _rounds(index: Index, arrays: list[Any], shape: Shape, values_shape: Shape) -> list[tuple[Any, Any]]:
@@ -525,7 +525,7 @@ def one_hot(labels: ArrayLike, num_classes: int, dtype: Any = np.float32) -> Ten
     if operand.dtype.kind not in "iu":
         message = f"[one_hot] labels are integers, not {operand.dtype}; convert them with astype(int)"
         raise DtypeError(at_user_line(message))
-    return bind(one_hot_p, operand, num_classes=operator.index(num_classes), dtype=np.dtype(dtype))  # type: ignore[no-any-return]
+    return bind(one_hot_p, operand, num_classes=operator.index(num_classes), dtype=np.dtype(dtype))
 
 
 operations.getitem = getitem

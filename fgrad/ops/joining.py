@@ -81,7 +81,7 @@ def concatenate(arrays: Sequence[ArrayLike] | Tensor, /, axis: int | None = 0, *
     if not operands[0].shape:
         message = "[concatenate] arrays of shape () have no axis to be joined along; use fg.stack"
         raise ShapeError(at_user_line(message))
-    return bind(concatenate_p, *operands, axis=axis_index(axis, len(operands[0].shape), "concatenate"))  # type: ignore[no-any-return]
+    return bind(concatenate_p, *operands, axis=axis_index(axis, len(operands[0].shape), "concatenate"))
 
 
 concat = concatenate

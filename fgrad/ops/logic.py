@@ -70,7 +70,7 @@ trunc_p = elementwise("trunc", np.trunc, locally_constant=True)
 rint_p = elementwise("rint", np.rint, locally_constant=True)
 round_p = constant(
     "round",
-    evaluate=lambda x, decimals: np.round(x, decimals),
+    evaluate=np.round,
     shape_rule=lambda x, decimals: ShapeDtype(x.shape, np.dtype("float16") if x.dtype.kind == "b" else x.dtype),
     makes_views=True,
 )
@@ -84,7 +84,7 @@ def equal(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.equal(fg.asarray([1.0, 2.0]), 2.0)
     Tensor([False,  True], dtype=bool)
     """
-    return bind2(equal_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(equal_p, x1, x2)
 
 
 @stands_for(np.not_equal)
@@ -95,7 +95,7 @@ def not_equal(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.not_equal(fg.asarray([1.0, 2.0]), 2.0)
     Tensor([ True, False], dtype=bool)
     """
-    return bind2(not_equal_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(not_equal_p, x1, x2)
 
 
 @stands_for(np.less)
@@ -106,7 +106,7 @@ def less(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.less(fg.asarray([1.0, 2.0]), 2.0)
     Tensor([ True, False], dtype=bool)
     """
-    return bind2(less_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(less_p, x1, x2)
 
 
 @stands_for(np.less_equal)
@@ -117,7 +117,7 @@ def less_equal(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.less_equal(fg.asarray([1.0, 3.0]), 2.0)
     Tensor([ True, False], dtype=bool)
     """
-    return bind2(less_equal_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(less_equal_p, x1, x2)
 
 
 @stands_for(np.greater)
@@ -128,7 +128,7 @@ def greater(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.greater(fg.asarray([1.0, 3.0]), 2.0)
     Tensor([False,  True], dtype=bool)
     """
-    return bind2(greater_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(greater_p, x1, x2)
 
 
 @stands_for(np.greater_equal)
@@ -139,7 +139,7 @@ def greater_equal(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.greater_equal(fg.asarray([1.0, 2.0]), 2.0)
     Tensor([False,  True], dtype=bool)
     """
-    return bind2(greater_equal_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(greater_equal_p, x1, x2)
 
 
 @stands_for(np.logical_and)
@@ -150,7 +150,7 @@ def logical_and(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.logical_and(fg.asarray([True, False]), True)
     Tensor([ True, False], dtype=bool)
     """
-    return bind2(logical_and_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(logical_and_p, x1, x2)
 
 
 @stands_for(np.logical_or)
@@ -161,7 +161,7 @@ def logical_or(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.logical_or(fg.asarray([True, False]), False)
     Tensor([ True, False], dtype=bool)
     """
-    return bind2(logical_or_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(logical_or_p, x1, x2)
 
 
 @stands_for(np.logical_xor)
@@ -172,7 +172,7 @@ def logical_xor(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.logical_xor(fg.asarray([True, False]), True)
     Tensor([False,  True], dtype=bool)
     """
-    return bind2(logical_xor_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(logical_xor_p, x1, x2)
 
 
 @stands_for(np.bitwise_and)
@@ -183,7 +183,7 @@ def bitwise_and(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.bitwise_and(fg.asarray([6, 5]), 3)
     Tensor([2, 1], dtype=int64)
     """
-    return bind2(bitwise_and_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(bitwise_and_p, x1, x2)
 
 
 @stands_for(np.bitwise_or)
@@ -194,7 +194,7 @@ def bitwise_or(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.bitwise_or(fg.asarray([6, 5]), 3)
     Tensor([7, 7], dtype=int64)
     """
-    return bind2(bitwise_or_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(bitwise_or_p, x1, x2)
 
 
 @stands_for(np.bitwise_xor)
@@ -205,7 +205,7 @@ def bitwise_xor(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.bitwise_xor(fg.asarray([6, 5]), 3)
     Tensor([5, 6], dtype=int64)
     """
-    return bind2(bitwise_xor_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(bitwise_xor_p, x1, x2)
 
 
 @stands_for(np.left_shift)
@@ -216,7 +216,7 @@ def left_shift(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.left_shift(fg.asarray([1, 2]), 3)
     Tensor([ 8, 16], dtype=int64)
     """
-    return bind2(left_shift_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(left_shift_p, x1, x2)
 
 
 @stands_for(np.right_shift)
@@ -227,7 +227,7 @@ def right_shift(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.right_shift(fg.asarray([8, 16]), 3)
     Tensor([1, 2], dtype=int64)
     """
-    return bind2(right_shift_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(right_shift_p, x1, x2)
 
 
 @stands_for(np.logical_not)
@@ -238,7 +238,7 @@ def logical_not(x: ArrayLike, /) -> Tensor:
     >>> fg.logical_not(fg.asarray([True, False]))
     Tensor([False,  True], dtype=bool)
     """
-    return bind1(logical_not_p, x)  # type: ignore[no-any-return]
+    return bind1(logical_not_p, x)
 
 
 @stands_for(np.invert)
@@ -249,7 +249,7 @@ def bitwise_not(x: ArrayLike, /) -> Tensor:
     >>> fg.bitwise_not(fg.asarray([True, False]))
     Tensor([False,  True], dtype=bool)
     """
-    return bind1(bitwise_not_p, x)  # type: ignore[no-any-return]
+    return bind1(bitwise_not_p, x)
 
 
 @stands_for(np.isnan)
@@ -260,7 +260,7 @@ def isnan(x: ArrayLike, /) -> Tensor:
     >>> fg.isnan(fg.asarray([1.0, float("nan")]))
     Tensor([False,  True], dtype=bool)
     """
-    return bind1(isnan_p, x)  # type: ignore[no-any-return]
+    return bind1(isnan_p, x)
 
 
 @stands_for(np.isinf)
@@ -271,7 +271,7 @@ def isinf(x: ArrayLike, /) -> Tensor:
     >>> fg.isinf(fg.asarray([1.0, float("inf")]))
     Tensor([False,  True], dtype=bool)
     """
-    return bind1(isinf_p, x)  # type: ignore[no-any-return]
+    return bind1(isinf_p, x)
 
 
 @stands_for(np.isfinite)
@@ -282,7 +282,7 @@ def isfinite(x: ArrayLike, /) -> Tensor:
     >>> fg.isfinite(fg.asarray([1.0, float("inf")]))
     Tensor([ True, False], dtype=bool)
     """
-    return bind1(isfinite_p, x)  # type: ignore[no-any-return]
+    return bind1(isfinite_p, x)
 
 
 @stands_for(np.floor)
@@ -293,7 +293,7 @@ def floor(x: ArrayLike, /) -> Tensor:
     >>> fg.floor(fg.asarray([1.5, -1.5]))
     Tensor([ 1., -2.], dtype=float64)
     """
-    return bind1(floor_p, x)  # type: ignore[no-any-return]
+    return bind1(floor_p, x)
 
 
 @stands_for(np.ceil)
@@ -304,7 +304,7 @@ def ceil(x: ArrayLike, /) -> Tensor:
     >>> fg.ceil(fg.asarray([1.5, -1.5]))
     Tensor([ 2., -1.], dtype=float64)
     """
-    return bind1(ceil_p, x)  # type: ignore[no-any-return]
+    return bind1(ceil_p, x)
 
 
 @stands_for(np.trunc)
@@ -315,7 +315,7 @@ def trunc(x: ArrayLike, /) -> Tensor:
     >>> fg.trunc(fg.asarray([1.5, -1.5]))
     Tensor([ 1., -1.], dtype=float64)
     """
-    return bind1(trunc_p, x)  # type: ignore[no-any-return]
+    return bind1(trunc_p, x)
 
 
 @stands_for(np.rint)
@@ -326,7 +326,7 @@ def rint(x: ArrayLike, /) -> Tensor:
     >>> fg.rint(fg.asarray([1.5, 2.5]))
     Tensor([2., 2.], dtype=float64)
     """
-    return bind1(rint_p, x)  # type: ignore[no-any-return]
+    return bind1(rint_p, x)
 
 
 invert = bitwise_not
@@ -340,7 +340,7 @@ def round(x: ArrayLike, decimals: int = 0) -> Tensor:
     >>> fg.round(fg.asarray([1.25, 2.345]), 1)
     Tensor([1.2, 2.3], dtype=float64)
     """
-    return bind(round_p, as_operand(x), decimals=decimals)  # type: ignore[no-any-return]
+    return bind(round_p, as_operand(x), decimals=decimals)
 
 
 @stands_for(np.isclose)
@@ -351,7 +351,7 @@ def isclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-05, atol: float = 1e-08
     >>> fg.isclose(fg.asarray([1.0, 2.0]), fg.asarray([1.0 + 1e-9, 2.1]))
     Tensor([ True, False], dtype=bool)
     """
-    return bind(isclose_p, as_operand(a), as_operand(b), rtol=rtol, atol=atol, equal_nan=equal_nan)  # type: ignore[no-any-return]
+    return bind(isclose_p, as_operand(a), as_operand(b), rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 isclose_p = constant(

@@ -49,7 +49,7 @@ def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.where(x > 0, x, 0.0)
     Tensor([1., 0.], dtype=float64)
     """
-    return bind(select_p, condition, x1, x2)  # type: ignore[no-any-return]
+    return bind(select_p, condition, x1, x2)
 
 
 def _winners_share(g: Any, winner: Any, x: Any, y: Any) -> Any:
@@ -86,7 +86,7 @@ def maximum(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.maximum(fg.asarray([1.0, 5.0]), 3.0)
     Tensor([3., 5.], dtype=float64)
     """
-    return bind2(maximum_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(maximum_p, x1, x2)
 
 
 @stands_for(np.minimum)
@@ -99,7 +99,7 @@ def minimum(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.minimum(fg.asarray([1.0, 5.0]), 3.0)
     Tensor([1., 3.], dtype=float64)
     """
-    return bind2(minimum_p, x1, x2)  # type: ignore[no-any-return]
+    return bind2(minimum_p, x1, x2)
 
 
 def relu(x: ArrayLike, /) -> Tensor:
@@ -109,7 +109,7 @@ def relu(x: ArrayLike, /) -> Tensor:
     >>> fg.relu(fg.asarray([1.5, -2.0]))
     Tensor([1.5, 0. ], dtype=float64)
     """
-    return bind1(relu_p, x)  # type: ignore[no-any-return]
+    return bind1(relu_p, x)
 
 
 @stands_for(np.clip)

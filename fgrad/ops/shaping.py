@@ -72,7 +72,7 @@ flip_p: Primitive = linear(
 )
 roll_p: Primitive = linear(
     "roll",
-    evaluate=lambda x, shifts, axes: np.roll(x, shifts, axes),
+    evaluate=lambda x, shifts, axes: np.roll(x, shift=shifts, axis=axes),
     shape_rule=lambda x, shifts, axes: ShapeDtype(x.shape, x.dtype),
     adjoint=lambda g, x, shifts, axes: bind(roll_p, g, shifts=tuple([-shift for shift in shifts]), axes=axes),
 )
@@ -127,7 +127,7 @@ def astype(x: ArrayLike, dtype: Any, /, *, copy: bool = True) -> Tensor:
     wanted = np.dtype(dtype)
     if operand.dtype == wanted and not operand.weak:
         return operand
-    return convert(operand, wanted)  # type: ignore[no-any-return]
+    return convert(operand, wanted)
 
 
 @stands_for(np.reshape)
@@ -155,7 +155,7 @@ def reshape(x: ArrayLike, /, shape: Any, order: str = "C") -> Tensor:
             message = f"[reshape] {elements} elements of shape {operand.shape} cannot take the shape {tuple(lengths)}"
             raise ShapeError(at_user_line(message))
         lengths[position] = elements // known
-    return reshape_to(operand, shape_tuple(lengths, "reshape"))  # type: ignore[no-any-return]
+    return reshape_to(operand, shape_tuple(lengths, "reshape"))
 
 
 @stands_for(np.ravel)
@@ -167,7 +167,7 @@ def ravel(x: ArrayLike) -> Tensor:
     Tensor([1., 2., 3., 4.], dtype=float64)
     """
     operand = as_operand(x)
-    return reshape_to(operand, (product(operand.shape),))  # type: ignore[no-any-return]
+    return reshape_to(operand, (product(operand.shape),))
 
 
 @stands_for(np.transpose)
@@ -190,7 +190,7 @@ def transpose(x: ArrayLike, axes: Sequence[int] | None = None) -> Tensor:
         if sorted(order) != list(range(rank)):
             message = f"[transpose] axes {tuple(axes)} do not name each of the {rank} axes of {operand.shape} once"
             raise ShapeError(at_user_line(message))
-    return bind(transpose_p, operand, axes=order)  # type: ignore[no-any-return]
+    return bind(transpose_p, operand, axes=order)
 
 
 permute_dims = transpose
@@ -219,7 +219,7 @@ def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Tensor:
     order = list(range(len(operand.shape)))
     first, second = (axis_index(axis, len(order), "swapaxes") for axis in (axis1, axis2))
     order[first], order[second] = second, first
-    return bind(transpose_p, operand, axes=tuple(order))  # type: ignore[no-any-return]
+    return bind(transpose_p, operand, axes=tuple(order))
 
 
 @stands_for(np.moveaxis)
@@ -242,7 +242,7 @@ def moveaxis(x: ArrayLike, source: Any, destination: Any) -> Tensor:
     order = [axis for axis in range(rank) if axis not in places[0]]
     for place, axis in sorted(zip(places[1], places[0], strict=True)):
         order.insert(place, axis)
-    return bind(transpose_p, operand, axes=tuple(order))  # type: ignore[no-any-return]
+    return bind(transpose_p, operand, axes=tuple(order))
 
 
 @stands_for(np.broadcast_to)
@@ -257,7 +257,7 @@ def broadcast_to(x: ArrayLike, shape: Any) -> Tensor:
     Tensor([[1., 2.],
             [1., 2.]], dtype=float64)
     """
-    return broadcast(as_operand(x), shape_tuple(shape, "broadcast_to"))  # type: ignore[no-any-return]
+    return broadcast(as_operand(x), shape_tuple(shape, "broadcast_to"))
 
 
 @stands_for(np.broadcast_arrays)
@@ -286,7 +286,7 @@ def expand_dims(x: ArrayLike, /, axis: int | Sequence[int]) -> Tensor:
     rank = len(operand.shape) + count
     new = axis_tuple(axis, rank, "expand_dims")
     lengths = iter(operand.shape)
-    return reshape_to(operand, tuple([1 if place in new else next(lengths) for place in range(rank)]))  # type: ignore[no-any-return]
+    return reshape_to(operand, tuple([1 if place in new else next(lengths) for place in range(rank)]))
 
 
 @stands_for(np.squeeze)
@@ -307,7 +307,7 @@ def squeeze(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
     if any(place not in ones for place in gone):
         message = f"[squeeze] only axes of length 1 can be taken out, and axis {axis} of shape {lengths} is longer"
         raise ShapeError(at_user_line(message))
-    return reshape_to(operand, tuple([length for place, length in enumerate(lengths) if place not in gone]))  # type: ignore[no-any-return]
+    return reshape_to(operand, tuple([length for place, length in enumerate(lengths) if place not in gone]))
 
 
 @stands_for(np.atleast_1d)
@@ -344,7 +344,7 @@ def flip(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
     Tensor([3., 2., 1.], dtype=float64)
     """
     operand = as_operand(x)
-    return bind(flip_p, operand, axes=axis_tuple(axis, len(operand.shape), "flip"))  # type: ignore[no-any-return]
+    return bind(flip_p, operand, axes=axis_tuple(axis, len(operand.shape), "flip"))
 
 
 @stands_for(np.roll)
@@ -361,7 +361,7 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], axis: int | Sequence[int] 
     if axis is None:
         if isinstance(shift, Iterable):
             shift = sum(operator.index(one) for one in shift)
-        return reshape_to(roll(ravel(operand), shift, 0), operand.shape)  # type: ignore[no-any-return]
+        return reshape_to(roll(ravel(operand), shift, 0), operand.shape)
     axes = tuple(axis) if isinstance(axis, Iterable) else (axis,)
     shifts = tuple(shift) if isinstance(shift, Iterable) else (shift,)
     if len(shifts) == 1:
@@ -372,7 +372,7 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], axis: int | Sequence[int] 
         message = f"[roll] {len(shifts)} shifts were given for {len(axes)} axes"
         raise ShapeError(at_user_line(message))
     places = tuple([axis_index(one, len(operand.shape), "roll") for one in axes])
-    return bind(roll_p, operand, shifts=tuple([operator.index(one) for one in shifts]), axes=places)  # type: ignore[no-any-return]
+    return bind(roll_p, operand, shifts=tuple([operator.index(one) for one in shifts]), axes=places)
 
 
 @stands_for(np.tile)
@@ -391,7 +391,7 @@ def tile(x: ArrayLike, /, reps: int | Sequence[int]) -> Tensor:
     pairs = [number for pair in zip(counts, lengths, strict=True) for number in pair]
     spread = reshape_to(operand, tuple([number for length in lengths for number in (1, length)]))
     whole = tuple([count * length for count, length in zip(counts, lengths, strict=True)])
-    return reshape_to(broadcast(spread, tuple(pairs)), whole)  # type: ignore[no-any-return]
+    return reshape_to(broadcast(spread, tuple(pairs)), whole)
 
 
 @stands_for(np.tril)

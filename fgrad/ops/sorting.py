@@ -35,12 +35,12 @@ def argsort(x: ArrayLike, /, axis: int | None = -1, *, stable: bool = True) -> T
     operand: Any = as_operand(x)
     if axis is None:
         operand, axis = ravel(operand), 0
-    return bind(argsort_p, operand, axis=axis_index(axis, len(operand.shape), "argsort"), stable=stable)  # type: ignore[no-any-return]
+    return bind(argsort_p, operand, axis=axis_index(axis, len(operand.shape), "argsort"), stable=stable)
 
 
 searchsorted_p = constant(
     "searchsorted",
-    lambda a, v, side: np.searchsorted(a, v, side),
+    np.searchsorted,
     lambda a, v, side: ShapeDtype(v.shape, np.dtype(np.intp)),
 )
 
@@ -65,7 +65,7 @@ def searchsorted(a: ArrayLike, v: ArrayLike, /, side: str = "left", sorter: Any 
         raise ShapeError(at_user_line(message))
     if sorter is not None:
         ascending = ascending[sorter]
-    return bind(searchsorted_p, ascending, as_operand(v), side=side)  # type: ignore[no-any-return]
+    return bind(searchsorted_p, ascending, as_operand(v), side=side)
 
 
 operations.argsort = argsort

@@ -14,6 +14,7 @@ import numpy as np
 from fgrad.core.bind import bind
 from fgrad.core.errors import ShapeError
 from fgrad.core.primitive import Primitive, register
+from fgrad.core.pytree import tree_map
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
 from fgrad.core.tensor import ConcreteTensor, Tensor
 from fgrad.ops.arguments import dtype_of, shape_of
@@ -34,16 +35,24 @@ __all__ = [
 _COPY_LIMIT = 4096
 
 
-def stop_gradient(x: Any) -> Tensor:
+def stop_gradient(x: Any) -> Any:
     """The same values, as a constant: no transform differentiates through the result.
 
-    With y = stop_gradient(x), dy/dx = 0. Works on any shape and dtype, inside and outside of transforms.
+    With y = stop_gradient(x), dy/dx = 0. Works on any shape and dtype, inside and outside of transforms, and on every
+    leaf of a pytree; leaves that are no numbers or arrays are left as they are.
 
     >>> import fgrad as fg
     >>> fg.grad(lambda x: x * fg.stop_gradient(x))(3.0)
     Tensor(3., dtype=float64)
     """
-    return bind(stop_gradient_p, x)  # type: ignore[no-any-return]
+    if isinstance(x, Tensor):
+        return bind(stop_gradient_p, x)
+    return tree_map(_stop_leaf, x)
+
+
+def _stop_leaf(leaf: Any) -> Any:
+    numeric = isinstance(leaf, Tensor | np.ndarray | np.generic) or type(leaf) in PYTHON_NUMBERS
+    return bind(stop_gradient_p, leaf) if numeric else leaf
 
 
 stop_gradient_p = register(
@@ -187,7 +196,7 @@ def _real_vjp(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
 real_p = register(
     Primitive(
         "real",
-        evaluate=lambda x: np.real(x),
+        evaluate=np.real,
         shape_rule=lambda x: ShapeDtype(x.shape, np.empty(0, x.dtype).real.dtype),
         vjp=_real_vjp,
         makes_views=True,

@@ -97,7 +97,7 @@ def value_and_grad(
         loss, aux = _split_aux(out, trace) if has_aux else (out, None)
         value, gradients = _gradients(trace, loss, primals)
         result = unflatten(structure, gradients)
-        return (value, aux) if has_aux else value, result[0] if isinstance(argnums, int) else result
+        return (value, aux) if has_aux else value, result[0] if isinstance(argnums, int | np.integer) else result
 
     return value_and_gradient
 
@@ -114,7 +114,7 @@ def _gradients(trace: TapeTrace, loss: Any, primals: list[Any]) -> tuple[Any, li
 
 
 def _positions(argnums: int | Sequence[int], count: int, function: Callable[..., Any]) -> list[int]:
-    wanted = [argnums] if isinstance(argnums, int) else list(argnums)
+    wanted = [argnums] if isinstance(argnums, int | np.integer) else list(argnums)
     positions = []
     for argnum in wanted:
         position = operator.index(argnum)
@@ -125,6 +125,9 @@ def _positions(argnums: int | Sequence[int], count: int, function: Callable[...,
             )
             raise TypeError(at_user_line(message))
         positions.append(position % count)
+    if len(set(positions)) < len(positions):
+        message = f"argnums {tuple(wanted)} names a positional argument of {_name(function)} twice"
+        raise TypeError(at_user_line(message))
     return positions
 
 
@@ -152,7 +155,10 @@ def _refuse_leaves(function: Callable[..., Any], positions: list[int], chosen: t
 
 def _explain_leaf(path: str, leaf: Any) -> str:
     if type(leaf) is int:
-        return f"the gradient by {path} was asked for, which is the integer {leaf}: write {float(leaf)} for a float"
+        return (
+            f"the gradient by {path} was asked for, which is the integer {leaf}: write {leaf}.0, since only "
+            f"floating-point numbers have gradients"
+        )
     if isinstance(leaf, Key):
         return (
             f"the gradient by {path} was asked for, which is a random key and has none; pass keys in another argument"
@@ -206,13 +212,17 @@ def _describe(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}: ({', '.join(map(_describe, value))})"
     if isinstance(value, Tensor | np.ndarray | np.generic):
-        return str(shape_dtype_of(value))
+        aval = shape_dtype_of(value)
+        return str(ShapeDtype(aval.shape, aval.dtype))
     return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _require_function(function: Any, transform: str) -> None:
     if not callable(function):
-        message = f"fg.{transform} takes a function, not a {type(function).__name__}: fg.{transform}(f)(x), not fg.{transform}(f(x))"
+        message = (
+            f"fg.{transform} takes a function, not a {type(function).__name__}: write fg.{transform}(f)(x), not "
+            f"fg.{transform}(f(x))"
+        )
         raise TypeError(at_user_line(message))
 
 
@@ -255,9 +265,11 @@ class Pullback:
         given = flatten_up_to(self._out_structure, cotangent, "cotangent")
         cotangents: list[Any] = [None] * len(self._entries)
         for position, (slot, aval, leaf) in enumerate(zip(self._out_slots, self._out_avals, given, strict=True)):
-            if leaf is None or not slot:
+            if leaf is None or aval.dtype.kind not in "fc":
                 continue
             fitted = _fit_cotangent(leaf, aval, position)
+            if not slot:
+                continue
             cotangents[slot] = fitted if cotangents[slot] is None else cotangents[slot] + fitted
         walk_back(self._entries, cotangents, free=False)
         found = [
@@ -291,8 +303,8 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
         has_aux: the function returns ``(out, aux)``.
 
     Returns:
-        ``(out, pullback)``, or ``(out, pullback, aux)``. ``pullback(cotangent)`` takes what `out` looks like and returns
-        a tuple with one pytree per primal; it can be called any number of times.
+        ``(out, pullback)``, or ``(out, pullback, aux)``. ``pullback(cotangent)`` takes what `out` looks like and
+        returns a tuple with one pytree per primal; it can be called any number of times.
 
     Raises:
         TypeError: when `function` is not callable.
@@ -404,5 +416,5 @@ def _tape_records(entries: list[Entry | None]) -> list[TapeRecord]:
             continue
         primitive, slots, _, out, params = entry
         avals = tuple([shape_dtype_of(part) for part in out]) if primitive.multiple_results else shape_dtype_of(out)
-        records.append(TapeRecord(position, primitive.name, tuple(slots), avals, tuple(sorted(params.items()))))
+        records.append(TapeRecord(position, primitive.name, tuple(slots), avals, tuple(sorted((params or {}).items()))))
     return records

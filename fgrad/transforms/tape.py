@@ -18,7 +18,7 @@ __all__ = ["TapeTrace", "TapeTracer", "lower", "open_tape", "walk_back", "zeros_
 _new = object.__new__
 
 
-@attrs.frozen(eq=False, repr=False, str=False)
+@attrs.frozen(eq=False, repr=False, str=False, init=False)
 class TapeTracer(Tracer):
     """A value on a tape: its primal, which is of a lower level or concrete, and the slot where its cotangent goes."""
 
@@ -56,7 +56,14 @@ class TapeTracer(Tracer):
     def __repr__(self) -> str:
         if self._trace.closed:
             return "Tensor(of a finished grad call)"
+        if isinstance(self.primal, Tracer):
+            return f"{repr(self.primal)[:-1]}, traced by grad)"
         return describe_array(np.asarray(self._read("repr(x)", drops_gradient=False)), ", traced by grad")
+
+    def __str__(self) -> str:
+        if self._trace.closed:
+            return repr(self)
+        return str(self.primal) if isinstance(self.primal, Tracer) else super().__str__()
 
 
 _set_trace = TapeTracer._trace.__set__  # type: ignore[attr-defined]
@@ -64,8 +71,9 @@ _set_primal = TapeTracer.primal.__set__
 _set_slot = TapeTracer.slot.__set__  # type: ignore[attr-defined]
 
 # An entry is (primitive, slots of the operands, primals, output, params); the slot of an operand that is not on this
-# tape is 0, so the slots serve as the mask of needed cotangents. Inputs, and the unused entry 0, are None. An output of
-# a primitive with multiple results is an entry (None, slot of the operation, position).
+# tape is 0, so the slots serve as the mask of needed cotangents; params are None where there are none. Inputs, and the
+# unused entry 0, are None. An output of a primitive with multiple results is an entry (None, slot of the operation,
+# position).
 Entry = tuple[Any, ...]
 
 
@@ -83,7 +91,7 @@ class TapeTrace(Trace):
     def new_input(self, primal: Any) -> TapeTracer:
         """A tracer for a value to differentiate by."""
         self.entries.append(None)
-        return TapeTracer(self, primal, len(self.entries) - 1)
+        return _new_tracer(self, primal, len(self.entries) - 1)
 
     def process(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Evaluates the operation on the primals, one level down, and records it."""
@@ -96,32 +104,64 @@ class TapeTrace(Trace):
                 primals.append(value.primal)
                 slots.append(value.slot)
             else:
-                if not (type(value) is ConcreteTensor or type(value) in PYTHON_NUMBERS or isinstance(value, Tracer)):
-                    # A copy: what the caller writes into its array later must not change what was recorded.
-                    value = to_tensor(value)  # noqa: PLW2901 - the loop rewrites its operand on purpose
-                primals.append(value)
+                primals.append(value if type(value) in _IMMUTABLE else _immutable(value))
                 slots.append(0)
-        if params:
-            out = bind(primitive, *primals, **params)
-        elif len(primals) == 2:
-            out = bind2(primitive, *primals)
-        elif len(primals) == 1:
-            out = bind1(primitive, *primals)
-        else:
-            out = bind(primitive, *primals)
+        out = bind(primitive, *primals, **params)
         if primitive.locally_constant:
             return out
-        entries = self.entries
-        slot = len(entries)
-        entries.append((primitive, slots, primals, out, params))
+        slot = len(self.entries)
+        self.entries.append((primitive, slots, primals, out, params))
         if primitive.multiple_results:
-            entries.extend([(None, slot, position) for position in range(len(out))])
-            return tuple([TapeTracer(self, part, slot + 1 + position) for position, part in enumerate(out)])
-        tracer = _new(TapeTracer)
-        _set_trace(tracer, self)
-        _set_primal(tracer, out)
-        _set_slot(tracer, slot)
-        return tracer
+            self.entries.extend([(None, slot, position) for position in range(len(out))])
+            return tuple([_new_tracer(self, part, slot + 1 + position) for position, part in enumerate(out)])
+        return _new_tracer(self, out, slot)
+
+    def process_unary(self, primitive: Primitive, x: Any) -> Any:
+        """`process`, written out for one argument and no params."""
+        if self.closed:
+            raise_escaped(self)
+        primal = x.primal
+        out = bind1(primitive, primal)
+        if primitive.locally_constant:
+            return out
+        slot = len(self.entries)
+        self.entries.append((primitive, (x.slot,), (primal,), out, None))
+        return _new_tracer(self, out, slot)
+
+    def process_binary(self, primitive: Primitive, x: Any, y: Any) -> Any:
+        """`process`, written out for two arguments and no params."""
+        if self.closed:
+            raise_escaped(self)
+        if type(x) is TapeTracer and x._trace is self:
+            left, left_slot = x.primal, x.slot
+        else:
+            left, left_slot = x if type(x) in _IMMUTABLE else _immutable(x), 0
+        if type(y) is TapeTracer and y._trace is self:
+            right, right_slot = y.primal, y.slot
+        else:
+            right, right_slot = y if type(y) in _IMMUTABLE else _immutable(y), 0
+        out = bind2(primitive, left, right)
+        if primitive.locally_constant:
+            return out
+        slot = len(self.entries)
+        self.entries.append((primitive, (left_slot, right_slot), (left, right), out, None))
+        return _new_tracer(self, out, slot)
+
+
+_IMMUTABLE = frozenset((ConcreteTensor, TapeTracer, *PYTHON_NUMBERS))
+
+
+def _immutable(value: Any) -> Any:
+    # A copy: what the caller writes into its array later must not change what was recorded.
+    return value if isinstance(value, Tracer) else to_tensor(value)
+
+
+def _new_tracer(trace: TapeTrace, primal: Any, slot: int) -> TapeTracer:
+    tracer = _new(TapeTracer)
+    _set_trace(tracer, trace)
+    _set_primal(tracer, primal)
+    _set_slot(tracer, slot)
+    return tracer
 
 
 def open_tape() -> TapeTrace:
@@ -133,12 +173,12 @@ def lower(trace: TapeTrace, value: Any) -> Any:
     """What a value inside the transform is outside of it: the primal of this trace's tracers.
 
     Raises:
-        EscapedTracerError: for a tracer of a transform inside this one, which has finished.
+        EscapedTracerError: for a tracer of a transform that has finished, inside this one or before it.
     """
     if isinstance(value, Tracer):
         if value._trace is trace:
             return value.primal  # type: ignore[attr-defined]
-        if value._trace.level > trace.level:
+        if value._trace.closed or value._trace.level > trace.level:
             raise_escaped(value._trace)
     return value
 
@@ -166,7 +206,11 @@ def walk_back(entries: list[Entry | None], cotangents: list[Any], *, free: bool)
             continue
         _, slots, primals, out, params = entry
         rule = primitive.vjp or primitive.require_vjp()
-        for slot, contribution in zip(slots, rule(cotangent, slots, out, *primals, **params), strict=True):
+        if params:
+            contributions = rule(cotangent, slots, out, *primals, **params)
+        else:
+            contributions = rule(cotangent, slots, out, *primals)
+        for slot, contribution in zip(slots, contributions, strict=True):
             if slot and contribution is not None:
                 before = cotangents[slot]
                 cotangents[slot] = contribution if before is None else bind2(add_p, before, contribution)

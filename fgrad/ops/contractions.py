@@ -1,0 +1,385 @@
+"""Contractions: matrix products of every rank, dot products, tensordot, outer products, diagonals and traces."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from math import prod as product
+from typing import Any
+
+import numpy as np
+
+from fgrad.core.bind import bind, bind2, make_operator
+from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.methods import operations
+from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
+from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
+from fgrad.ops.arithmetic import conj, multiply
+from fgrad.ops.declare import bilinear, linear, stands_for
+from fgrad.ops.shaping import matrix_transpose, moveaxis, transpose
+from fgrad.ops.structure import convert, reduce_sum, reshape_to
+
+__all__ = ["diagonal", "dot", "inner", "matmul", "outer", "tensordot", "trace", "vdot", "vecdot"]
+
+
+def _evaluate_matmul(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Any:
+    # One matrix under many: NumPy would multiply them one by one, BLAS takes them as the rows of one.
+    if x.ndim > 2 and y.ndim <= 2 and y.ndim and x.size and x.flags.c_contiguous:
+        return np.matmul(x.reshape(-1, x.shape[-1]), y).reshape(*x.shape[:-1], *y.shape[1:])
+    return np.matmul(x, y)
+
+
+def _matmul_rule(x: ShapeDtype, y: ShapeDtype) -> ShapeDtype:
+    if not x.shape or not y.shape:
+        message = "both operands need at least one axis; a product with a number is x * y"
+        raise ShapeError(message)
+    length, place = (y.shape[0], "only axis") if y.ndim == 1 else (y.shape[-2], "second to last")
+    if x.shape[-1] != length:
+        message = (
+            f"the last axis of the first (length {x.shape[-1]}) must equal the {place} of the second (length {length})"
+        )
+        if y.ndim > 1 and y.shape[-1] == x.shape[-1]:
+            message += f"; the second would fit transposed: {'x @ y.T' if y.ndim == 2 else 'x @ y.mT'}"
+        raise ShapeError(message)
+    try:
+        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    except ValueError:
+        message = f"the leading axes {x.shape[:-2]} and {y.shape[:-2]} cannot be broadcast together"
+        raise ShapeError(message) from None
+    rows = x.shape[-2:-1]
+    columns = y.shape[-1:] if y.ndim > 1 else ()
+    return ShapeDtype((*batch, *rows, *columns), result_dtype(x, y))
+
+
+def _as_columns(x: Any) -> Any:
+    """The matrices of a stack side by side, as one matrix of as many rows."""
+    shape = shape_of(x)
+    return reshape_to(moveaxis(x, -2, 0), (shape[-2], product(shape[:-2]) * shape[-1]))
+
+
+def _matmul_left_adjoint(g: Any, x: Any, y: Any) -> Any:
+    x_rank, y_shape = len(shape_of(x)), shape_of(y)
+    if len(y_shape) == 1:
+        return multiply(g if x_rank == 1 else reshape_to(g, (*g.shape, 1)), y)
+    if len(y_shape) == 2:
+        return bind2(matmul_p, y, g) if x_rank == 1 else bind2(matmul_p, g, matrix_transpose(y))
+    if x_rank == 1:
+        return bind2(matmul_p, _as_columns(y), reshape_to(g, (product(g.shape),)))
+    if x_rank == 2:
+        return bind2(matmul_p, _as_columns(g), matrix_transpose(_as_columns(y)))
+    return bind2(matmul_p, g, matrix_transpose(y))
+
+
+def _matmul_right_adjoint(g: Any, x: Any, y: Any) -> Any:
+    x_shape, y_rank = shape_of(x), len(shape_of(y))
+    if len(x_shape) == 1:
+        if y_rank == 1:
+            return multiply(g, x)
+        return multiply(reshape_to(x, (*x_shape, 1)), reshape_to(g, (*g.shape[:-1], 1, g.shape[-1])))
+    if y_rank == 1:
+        if len(x_shape) == 2:
+            return bind2(matmul_p, g, x)
+        rows = product(x_shape[:-1])
+        return bind2(matmul_p, reshape_to(g, (rows,)), reshape_to(x, (rows, x_shape[-1])))
+    if y_rank == 2 and len(x_shape) > 2:
+        rows = product(x_shape[:-1])
+        x, g = reshape_to(x, (rows, x_shape[-1])), reshape_to(g, (rows, g.shape[-1]))
+    return bind2(matmul_p, matrix_transpose(x), g)
+
+
+matmul_p = bilinear("matmul", _evaluate_matmul, _matmul_rule, _matmul_left_adjoint, _matmul_right_adjoint)
+
+
+@stands_for(np.matmul)
+def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """The matrix product, ``x1 @ x2``: the last axis of x1 is contracted with the second to last of x2.
+
+    Leading axes are broadcast as stacks of matrices: (..., m, k) and (..., k, n) give (..., m, n). A first operand of
+    one axis is a row, a second one a column, and that axis is absent from the result. The cotangents are g x2^T and
+    x1^T g, summed over broadcast axes. dtypes promote as in NumPy; booleans give booleans.
+
+    Raises:
+        ShapeError: the contracted lengths differ, leading axes do not broadcast, or an operand has no axes.
+
+    >>> import fgrad as fg
+    >>> fg.matmul(fg.asarray([[1.0, 2.0], [3.0, 4.0]]), fg.asarray([1.0, -1.0]))
+    Tensor([-1., -1.], dtype=float64)
+    """
+    return bind2(matmul_p, as_operand(x1), as_operand(x2))
+
+
+# The other products, in terms of matmul and multiply.
+
+
+def _refuse(operation: str, x: Any, y: Any, reason: str) -> ShapeError:
+    operands = f"{shape_dtype_of(x)} and {shape_dtype_of(y)}"
+    return ShapeError(at_user_line(f"[{operation}] on {operands}: {reason}"))
+
+
+def _contract(operation: str, x: Any, y: Any, x_axes: tuple[int, ...], y_axes: tuple[int, ...]) -> Any:
+    """The sum of products over pairs of axes, as one matrix product; free axes of x come first, then those of y."""
+    x_shape, y_shape = shape_of(x), shape_of(y)
+    for first, second in zip(x_axes, y_axes, strict=True):
+        if x_shape[first] != y_shape[second]:
+            reason = (
+                f"axis {first} of the first (length {x_shape[first]}) must equal axis {second} of the second "
+                f"(length {y_shape[second]})"
+            )
+            raise _refuse(operation, x, y, reason)
+    x_free = tuple([axis for axis in range(len(x_shape)) if axis not in x_axes])
+    y_free = tuple([axis for axis in range(len(y_shape)) if axis not in y_axes])
+    length = product([x_shape[axis] for axis in x_axes])
+    free_shape = (*[x_shape[axis] for axis in x_free], *[y_shape[axis] for axis in y_free])
+    rows, columns = product(free_shape[: len(x_free)]), product(free_shape[len(x_free) :])
+    left = _arranged(x, x_free + x_axes, (rows, length))
+    right = _arranged(y, y_axes + y_free, (length, columns))
+    found = bind2(matmul_p, left, right)
+    return found if len(free_shape) == 2 and free_shape == (rows, columns) else reshape_to(found, free_shape)
+
+
+def _arranged(x: Any, order: tuple[int, ...], shape: Shape) -> Any:
+    if order != tuple(range(len(order))):
+        x = transpose(x, order)
+    return x if shape_of(x) == shape else reshape_to(x, shape)
+
+
+@stands_for(np.dot, method="dot")
+def dot(a: ArrayLike, b: ArrayLike, /) -> Tensor:
+    """NumPy's dot product: the last axis of a is contracted with the second to last, or only, axis of b.
+
+    With a number it is a product with that number. Unlike `matmul` it does not broadcast leading axes but takes every
+    pair: (i, j, k) and (l, k, m) give (i, j, l, m).
+
+    Raises:
+        ShapeError: the contracted lengths differ.
+
+    >>> import fgrad as fg
+    >>> fg.dot(fg.asarray([1.0, 2.0]), fg.asarray([3.0, 4.0]))
+    Tensor(11., dtype=float64)
+    """
+    x, y = as_operand(a), as_operand(b)
+    x_rank, y_rank = len(shape_of(x)), len(shape_of(y))
+    if not x_rank or not y_rank:
+        return multiply(x, y)
+    if x_rank <= 2 and y_rank <= 2 and shape_of(x)[-1] == shape_of(y)[0]:
+        return bind2(matmul_p, x, y)
+    return _contract("dot", x, y, (x_rank - 1,), (0 if y_rank == 1 else y_rank - 2,))
+
+
+@stands_for(np.vdot)
+def vdot(a: ArrayLike, b: ArrayLike, /) -> Tensor:
+    """The sum of conj(a) * b over all elements, both read in row-major order; a 0-d tensor.
+
+    Raises:
+        ShapeError: the numbers of elements differ.
+
+    >>> import fgrad as fg
+    >>> fg.vdot(fg.asarray([1.0j, 2.0]), fg.asarray([1.0j, 3.0]))
+    Tensor(7.+0.j, dtype=complex128)
+    """
+    x, y = as_operand(a), as_operand(b)
+    sizes = product(shape_of(x)), product(shape_of(y))
+    if sizes[0] != sizes[1]:
+        raise _refuse("vdot", x, y, f"both must have as many elements, and have {sizes[0]} and {sizes[1]}")
+    x = conj(x) if dtype_of(x).kind == "c" else x
+    return bind2(matmul_p, reshape_to(x, sizes[:1]), reshape_to(y, sizes[:1]))
+
+
+@stands_for(np.inner)
+def inner(a: ArrayLike, b: ArrayLike, /) -> Tensor:
+    """The last axes contracted: (..., k) and (***, k) give (..., ***); with a number, a product with that number.
+
+    Complex operands are not conjugated.
+
+    Raises:
+        ShapeError: the last axes differ in length.
+
+    >>> import fgrad as fg
+    >>> fg.inner(fg.asarray([[1.0, 2.0], [3.0, 4.0]]), fg.asarray([1.0, 1.0]))
+    Tensor([3., 7.], dtype=float64)
+    """
+    x, y = as_operand(a), as_operand(b)
+    x_rank, y_rank = len(shape_of(x)), len(shape_of(y))
+    if not x_rank or not y_rank:
+        return multiply(x, y)
+    return _contract("inner", x, y, (x_rank - 1,), (y_rank - 1,))
+
+
+@stands_for(np.tensordot)
+def tensordot(a: ArrayLike, b: ArrayLike, /, axes: Any = 2) -> Tensor:
+    """The sum of products over pairs of axes; what is left of a comes first, then what is left of b.
+
+    Args:
+        a: the first operand.
+        b: the second operand.
+        axes: a number n, for the last n axes of a with the first n of b in order; or a pair of axes or of sequences of
+            axes, those of a and those of b, taken in pairs.
+
+    Raises:
+        ShapeError: paired axes differ in length or number, an axis is out of range or named twice.
+
+    >>> import fgrad as fg
+    >>> a, b = fg.ones((2, 3, 4)), fg.ones((4, 3, 5))
+    >>> fg.tensordot(a, b, axes=([1, 2], [1, 0])).shape
+    (2, 5)
+    """
+    x, y = as_operand(a), as_operand(b)
+    x_rank, y_rank = len(shape_of(x)), len(shape_of(y))
+    first: Any
+    second: Any
+    if isinstance(axes, Iterable):
+        first, second = axes
+    else:
+        count = operator.index(axes)
+        if not 0 <= count <= min(x_rank, y_rank):
+            raise _refuse("tensordot", x, y, f"axes={count} is more axes than an operand has, or negative")
+        first, second = range(x_rank - count, x_rank), range(count)
+    x_axes = tuple([axis_index(axis, x_rank, "tensordot") for axis in _listed(first)])
+    y_axes = tuple([axis_index(axis, y_rank, "tensordot") for axis in _listed(second)])
+    if len(x_axes) != len(y_axes):
+        raise _refuse("tensordot", x, y, f"axes pairs {len(x_axes)} axes of the first with {len(y_axes)} of the second")
+    if len(set(x_axes)) != len(x_axes) or len(set(y_axes)) != len(y_axes):
+        raise _refuse("tensordot", x, y, f"axes={axes} names an axis twice")
+    return _contract("tensordot", x, y, x_axes, y_axes)
+
+
+def _listed(axes: Any) -> Iterable[Any]:
+    return axes if isinstance(axes, Iterable) else (axes,)
+
+
+@stands_for(np.outer)
+def outer(a: ArrayLike, b: ArrayLike, /) -> Tensor:
+    """All products a_i b_j of the elements, both read in row-major order, as a matrix.
+
+    >>> import fgrad as fg
+    >>> fg.outer(fg.asarray([1.0, 2.0]), fg.asarray([3.0, 4.0]))
+    Tensor([[3., 4.],
+            [6., 8.]], dtype=float64)
+    """
+    x, y = as_operand(a), as_operand(b)
+    columns = product(shape_of(y))
+    row = y if shape_of(y) == (columns,) else reshape_to(y, (columns,))
+    return multiply(reshape_to(x, (product(shape_of(x)), 1)), row)
+
+
+@stands_for(*([np.vecdot] if hasattr(np, "vecdot") else []))
+def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
+    """The sum of conj(x1) * x2 along one axis, which is counted in each operand; the other axes are broadcast.
+
+    Raises:
+        ShapeError: an operand has no axes, the lengths along the axis differ, or the others do not broadcast.
+
+    >>> import fgrad as fg
+    >>> fg.vecdot(fg.asarray([[1.0, 2.0], [3.0, 4.0]]), fg.asarray([1.0, 1.0]))
+    Tensor([3., 7.], dtype=float64)
+    """
+    x, y = (_axis_last(as_operand(value), axis) for value in (x1, x2))
+    x_shape, y_shape = shape_of(x), shape_of(y)
+    if x_shape[-1] != y_shape[-1]:
+        raise _refuse("vecdot", x, y, f"the contracted axes have the lengths {x_shape[-1]} and {y_shape[-1]}")
+    if dtype_of(x).kind == "c":
+        x = conj(x)
+    row, column = (*x_shape[:-1], 1, x_shape[-1]), (*y_shape, 1)
+    found = bind2(matmul_p, reshape_to(x, row), reshape_to(y, column))
+    return reshape_to(found, found.shape[:-2])
+
+
+def _axis_last(x: Any, axis: int) -> Any:
+    rank = len(shape_of(x))
+    position = axis_index(axis, rank, "vecdot")
+    return x if position == rank - 1 else moveaxis(x, position, -1)
+
+
+# Diagonals and traces.
+
+
+def _diagonal_shape(shape: Shape, offset: int, axis1: int, axis2: int) -> Shape:
+    rows, columns = shape[axis1], shape[axis2]
+    length = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
+    kept = [one for axis, one in enumerate(shape) if axis not in (axis1, axis2)]
+    return (*kept, max(length, 0))
+
+
+def _embed_diagonal(g: Any, shape: Shape, offset: int, axis1: int, axis2: int) -> Any:
+    out = np.zeros(shape, g.dtype)
+    arranged = np.moveaxis(out, (axis1, axis2), (-2, -1))
+    steps = np.arange(g.shape[-1])
+    arranged[..., steps + max(-offset, 0), steps + max(offset, 0)] = g
+    return out
+
+
+def _diagonal_adjoint(g: Any, x: Any, offset: int, axis1: int, axis2: int) -> Any:
+    return bind(embed_diagonal_p, g, shape=shape_of(x), offset=offset, axis1=axis1, axis2=axis2)
+
+
+diagonal_p = linear(
+    "diagonal",
+    lambda x, offset, axis1, axis2: x.diagonal(offset, axis1, axis2),
+    lambda x, offset, axis1, axis2: ShapeDtype(_diagonal_shape(x.shape, offset, axis1, axis2), x.dtype),
+    _diagonal_adjoint,
+    makes_views=True,
+)
+embed_diagonal_p = linear(
+    "embed_diagonal",
+    _embed_diagonal,
+    lambda g, shape, offset, axis1, axis2: ShapeDtype(shape, g.dtype),
+    lambda h, g, shape, offset, axis1, axis2: bind(diagonal_p, h, offset=offset, axis1=axis1, axis2=axis2),
+)
+
+
+def _two_axes(x: Any, axis1: int, axis2: int, operation: str) -> tuple[int, int]:
+    shape = shape_of(x)
+    if len(shape) < 2:
+        message = f"[{operation}] on {shape_dtype_of(x)}: a diagonal needs two axes"
+        raise ShapeError(at_user_line(message))
+    first, second = axis_index(axis1, len(shape), operation), axis_index(axis2, len(shape), operation)
+    if first == second:
+        message = f"[{operation}] axis1={axis1} and axis2={axis2} are one axis of {shape_dtype_of(x)}"
+        raise ShapeError(at_user_line(message))
+    return first, second
+
+
+@stands_for(np.diagonal)
+def diagonal(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The elements x_(i, i + offset) of two axes, which leave the shape; the diagonal becomes the last axis.
+
+    The cotangent is zero off the diagonal.
+
+    Raises:
+        ShapeError: x has fewer than two axes, an axis is out of range, or both are one.
+
+    >>> import fgrad as fg
+    >>> fg.diagonal(fg.asarray([[1.0, 2.0], [3.0, 4.0]]))
+    Tensor([1., 4.], dtype=float64)
+    """
+    operand = as_operand(x)
+    first, second = _two_axes(operand, axis1, axis2, "diagonal")
+    return bind(diagonal_p, operand, offset=operator.index(offset), axis1=first, axis2=second)
+
+
+@stands_for(np.trace, method="trace")
+def trace(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
+    """The sum of a diagonal, of two axes that leave the shape: sum_i x_(i, i + offset).
+
+    The cotangent stands on the diagonal, with zeros elsewhere. Booleans and small integers are added in the platform's
+    integer; `dtype` is that of the addition and of the result.
+
+    Raises:
+        ShapeError: x has fewer than two axes, an axis is out of range, or both are one.
+
+    >>> import fgrad as fg
+    >>> fg.trace(fg.asarray([[1.0, 2.0], [3.0, 4.0]]))
+    Tensor(5., dtype=float64)
+    """
+    operand = as_operand(x)
+    first, second = _two_axes(operand, axis1, axis2, "trace")
+    entries = bind(diagonal_p, operand, offset=operator.index(offset), axis1=first, axis2=second)
+    wanted = None if dtype is None else np.dtype(dtype)
+    if wanted is not None and entries.dtype != wanted:
+        entries = convert(entries, wanted)
+    total = reduce_sum(entries, (len(entries.shape) - 1,))
+    return total if wanted is None or total.dtype == wanted else convert(total, wanted)
+
+
+operations.matmul = make_operator(matmul_p)

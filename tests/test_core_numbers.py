@@ -1,0 +1,248 @@
+"""Python numbers stay weak at every level, and dtypes follow NumPy 2 (NEP 50)."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+import pytest
+
+import fgrad as fg
+from fgrad.core.bind import Tracer
+
+NUMBERS = [True, 2, 2.5, 1.5 - 2j]
+DTYPES = ["bool", "int8", "uint8", "int32", "int64", "uint64", "float16", "float32", "float64", "complex64", "complex128"]
+OPERATORS = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "**": operator.pow,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "&": operator.and_,
+    "|": operator.or_,
+    "^": operator.xor,
+    "<<": operator.lshift,
+    ">>": operator.rshift,
+}
+
+
+def outcome(operate, *operands):
+    """The result of an operator, or the class of error that it raises."""
+    try:
+        with np.errstate(all="ignore"):
+            return operate(*operands)
+    except (TypeError, ValueError, OverflowError) as error:
+        return next(kind for kind in (TypeError, ValueError, OverflowError) if isinstance(error, kind))
+
+
+def assert_same(found, expected):
+    if isinstance(expected, type):
+        assert found is expected
+        return
+    expected = np.asarray(expected)
+    assert isinstance(found, fg.Tensor)
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("symbol", OPERATORS)
+def test_operators_promote_numbers_and_arrays_as_numpy_does(symbol, dtype):
+    operate = OPERATORS[symbol]
+    array = np.array([1, 3], dtype)
+    tensor = fg.asarray(array)
+    others = [*NUMBERS, np.float64(2.5), np.float32(2.5), np.int64(2), np.array([2, 1], "float32"), np.array(2, "int8")]
+    for other in others:
+        if (symbol, dtype) == ("**", "bool") and type(other) is int:
+            continue  # NumPy's operator squares booleans into int8, against its own promotion; the next test but one
+        assert_same(outcome(operate, tensor, other), outcome(operate, array, other))
+        assert_same(outcome(operate, other, tensor), outcome(operate, other, array))
+        if not isinstance(other, tuple(map(type, NUMBERS))) or isinstance(other, np.generic):
+            assert_same(outcome(operate, tensor, fg.asarray(other)), outcome(operate, array, other))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("symbol", OPERATORS)
+def test_graphs_know_the_promoted_dtype(symbol, dtype):
+    operate = OPERATORS[symbol]
+    tensor = fg.asarray(np.array([1, 3], dtype))
+    for other in (*NUMBERS, fg.asarray(np.float32(2.5)), fg.asarray(2)):
+        for operands in ((tensor, other), (other, tensor)):
+            eager = outcome(operate, *operands)
+            graph = outcome(fg.make_graph(operate), *operands)
+            if isinstance(eager, type):
+                assert graph is eager
+                continue
+            assert graph.outputs[0].aval == fg.ShapeDtype(eager.shape, eager.dtype)
+            with np.errstate(all="ignore"):
+                assert fg.tree.equal(graph(*operands), eager)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, -1, 0.5, 2.0, -1.0, True, 2j])
+def test_powers_are_those_of_numpy_in_graphs_too(dtype, exponent):
+    array = np.array([1, 3], dtype)
+    # NumPy's operator squares booleans into int8, against its own promotion.
+    expected = outcome(np.power if dtype == "bool" else operator.pow, array, exponent)
+    found = outcome(operator.pow, fg.asarray(array), exponent)
+    assert_same(found, expected)
+    if not isinstance(expected, type):
+        graph = fg.make_graph(lambda x: x**exponent)(array)
+        assert graph.outputs[0].aval == fg.ShapeDtype((2,), expected.dtype)
+
+
+def test_an_integer_that_does_not_fit_raises_as_in_numpy():
+    for operate in (operator.add, operator.mul):
+        with pytest.raises(OverflowError):
+            operate(np.array([1], "uint8"), 300)
+        with pytest.raises(OverflowError):
+            operate(fg.asarray(np.array([1], "uint8")), 300)
+
+
+def test_numpy_scalars_are_not_weak():
+    x = fg.asarray(np.ones(2, "float32"))
+    assert (x * 2.0).dtype == "float32"
+    assert (x * np.float64(2.0)).dtype == "float64"
+    assert (np.float64(2.0) * x).dtype == "float64"
+    assert (x * fg.asarray(2.0)).dtype == "float64"
+
+
+def traced(f, *args):
+    """What f returns for weak tracers, as a value of the level outside: ``(aux of grad)``."""
+    return fg.grad(lambda *args: (0.0, f(*args)), has_aux=True)(*args)[1]
+
+
+ARITHMETIC = [
+    lambda x: x + 1,
+    lambda x: 1 - x,
+    lambda x: x * 2.5,
+    lambda x: 3 / x,
+    lambda x: x // 2,
+    lambda x: x % 0.7,
+    lambda x: x**2,
+    lambda x: 2**x,
+    lambda x: -x,
+    lambda x: +x,
+    abs,
+    lambda x: x * x + x,
+    lambda x: divmod(x, 2)[0],
+]
+
+
+@pytest.mark.parametrize("function", ARITHMETIC)
+def test_a_python_float_stays_one_inside_a_transform(function):
+    inside = traced(function, 1.5)
+    assert type(inside) is float
+    assert inside == function(1.5)
+    weak = traced(lambda x: traced(function, x), 1.5)
+    assert type(weak) is float
+    graph = fg.make_graph(function)(1.5)
+    assert graph.outputs[0].aval.weak
+    assert type(graph(1.5)) is float
+    assert graph(1.5) == function(1.5)
+
+
+@pytest.mark.parametrize("function", ARITHMETIC)
+def test_arithmetic_of_a_traced_python_float_does_not_widen_float32(function):
+    x = np.float32(2.0)
+    f = lambda scale: function(scale) * fg.asarray(x)
+    assert f(1.5).dtype == "float32"
+    assert traced(f, 1.5).dtype == "float32"
+    assert fg.make_graph(f)(1.5).outputs[0].aval.dtype == "float32"
+    assert float(f(1.5)) == float(traced(f, 1.5)) == float(fg.make_graph(f)(1.5)(1.5))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        fg.sin,
+        np.sin,
+        lambda x: fg.add(x, 1.0),
+        lambda x: fg.reshape(x, (1,)),
+        fg.asarray,
+        fg.array,
+        lambda x: fg.where(x > 0, x, 1.0),
+        lambda x: fg.maximum(x, 1.0),
+        fg.sum,
+        lambda x: fg.astype(x, float),
+        fg.abs,
+        fg.negative,
+        lambda x: fg.full((2,), x),
+        lambda x: fg.stack([x, x]),
+    ],
+)
+def test_functions_make_a_python_float_an_array_at_every_level(function):
+    """What is strong outside of transforms is strong inside: the promotion that follows must not depend on it."""
+    narrow = fg.asarray(np.float32(2.0))
+    f = lambda x: function(x) * narrow
+    assert f(0.5).dtype == "float64"
+    assert traced(f, 0.5).dtype == "float64"
+    assert fg.make_graph(f)(0.5).outputs[0].aval.dtype == "float64"
+
+
+def test_comparisons_of_a_traced_python_float():
+    seen = []
+    fg.grad(lambda x: seen.extend([x > 1, x == 1.5, bool(x < 1)]) or x)(1.5)
+    assert [bool(value) for value in seen] == [True, True, False]
+
+
+def test_a_traced_float_with_complex_and_integer_partners():
+    assert traced(lambda x: x * 2j, 1.5) == 3j
+    assert traced(lambda x: x * fg.arange(3), 1.5).dtype == "float64"
+    assert traced(lambda x: x * fg.asarray(np.ones(2, "complex64")), 1.5).dtype == "complex64"
+
+
+def test_gradients_of_python_floats_are_float64_scalars():
+    narrow = fg.asarray(np.full(3, 2.0, "float32"))
+    for f in (lambda x: fg.sum(narrow * x), lambda x: fg.sum(narrow**x), lambda x: fg.sum(x / narrow), lambda x: x * 2):
+        gradient = fg.grad(f)(3.0)
+        assert (gradient.shape, gradient.dtype) == ((), "float64")
+        out, pullback = fg.vjp(f, 3.0)
+        (cotangent,) = pullback(fg.ones_like(out))
+        assert (cotangent.shape, cotangent.dtype) == ((), "float64")
+
+
+def test_second_gradients_of_python_floats():
+    assert float(fg.grad(fg.grad(lambda x: x**3 / 2 - x))(3.0)) == 9.0
+    assert float(fg.grad(fg.grad(lambda x: 2**x))(3.0)) == pytest.approx(8 * np.log(2) ** 2)
+    assert float(fg.grad(lambda x: x ** -2 + x**0)(2.0)) == -0.25
+
+
+def test_constants_are_kept_by_type_and_bits():
+    graph = fg.make_graph(lambda x: (x * 2, x * 2.0, x * 0.0, x * -0.0))(fg.asarray(np.ones(1, "int32")))
+    literals = [equation.operands[1].value for equation in graph.equations]
+    assert [type(value) for value in literals] == [int, float, float, float]
+    assert [str(value) for value in literals] == ["2", "2.0", "0.0", "-0.0"]
+    assert [out.aval.dtype for out in graph.outputs] == ["int32", "float64", "float64", "float64"]
+    np.testing.assert_array_equal(np.signbit(np.asarray(graph(fg.asarray(np.ones(1, "int32")))[3])), [True])
+
+
+def test_booleans_and_integers_in_python_arithmetic():
+    assert traced(lambda x: x * True, 1.5) == 1.5
+    assert type(traced(lambda x: x * 2 // 1, 1.5)) is float
+    assert fg.asarray(True).dtype == "bool"
+    assert fg.asarray(2).dtype == "int64"
+    assert fg.asarray(2.0).dtype == "float64"
+    assert fg.asarray(2j).dtype == "complex128"
+
+
+def test_division_by_a_python_zero_is_what_it_is_outside():
+    with pytest.raises(ZeroDivisionError):
+        1.0 / 0.0  # noqa: B018 - the division is what is tested
+    with pytest.raises(ZeroDivisionError):
+        fg.grad(lambda x: 1.0 / x)(0.0)
+
+
+def test_weak_values_are_tracers_too():
+    seen = []
+    fg.grad(lambda x: seen.append((isinstance(x, fg.Tensor), isinstance(x, Tracer), x.weak, x.shape, x.dtype)) or x)(1.0)
+    assert seen == [(True, True, True, (), np.dtype("float64"))]
