@@ -35,7 +35,6 @@ __all__ = ["load", "save"]
 
 _FORMAT = 1
 _NUMBERS: dict[str, Callable[[Any], Any]] = {"bool": bool, "int": int, "float": float, "complex": complex}
-_KINDS = {"array", "key", *_NUMBERS}
 
 Array = np.ndarray[Any, Any]
 
@@ -172,21 +171,28 @@ def _read(name: str) -> tuple[dict[str, Array], dict[str, str]]:
             f"{name} is not a file that fg.save wrote, or is truncated or corrupt: {type(error).__name__}: {error}"
         )
         raise DataFileError(at_user_line(message)) from error
+    return arrays, _kinds(arrays, name)
+
+
+def _kinds(arrays: dict[str, Array], name: str) -> dict[str, str]:
+    """Takes what describes the file out of its entries, and gives the kinds of the leaves that are no arrays."""
     try:
-        version = int(arrays.pop("fgrad_format"))
-        kinds = json.loads(str(arrays.pop("fgrad_kinds")))
-        known = all(kind in _KINDS for kind in kinds.values())
-        whole = all(arrays[entry].shape == () for entry, kind in kinds.items() if kind in _NUMBERS)
-    except (KeyError, ValueError, TypeError, AttributeError):
-        message = f"{name} is an .npz archive, but not one that fg.save wrote: it has no fgrad_format and fgrad_kinds"
+        version, text = int(arrays.pop("fgrad_format")), str(arrays.pop("fgrad_kinds"))
+    except (KeyError, TypeError, ValueError):
+        message = f"{name} is an .npz archive, but not one that fg.save wrote: it lacks fgrad_format and fgrad_kinds"
         raise DataFileError(at_user_line(message)) from None
     if version > _FORMAT:
         message = f"{name} has format {version}, and this release of fgrad reads formats up to {_FORMAT}: update fgrad"
         raise DataFileError(at_user_line(message))
-    if not (known and whole):
-        message = f"{name} contradicts itself: fgrad_kinds does not fit the entries"
+    try:
+        kinds = dict(json.loads(text))
+        fits = all(kind == "key" or (kind in _NUMBERS and arrays[entry].shape == ()) for entry, kind in kinds.items())
+    except (KeyError, ValueError, TypeError):
+        fits = False
+    if not fits:
+        message = f"{name} contradicts itself: its fgrad_kinds does not fit its entries"
         raise DataFileError(at_user_line(message))
-    return arrays, kinds
+    return kinds
 
 
 def _require_none(entries: list[str], before: str, after: str) -> None:

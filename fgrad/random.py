@@ -5,9 +5,9 @@ A key is made once, from a seed, and every draw is given one. Keys for further d
 >>> import fgrad as fg
 >>> weight_key, noise_key = fg.random.split(fg.random.key(0))
 >>> fg.random.normal(weight_key, (2,))
-Tensor([-0.13563546, -1.31021716], dtype=float64)
+Tensor([-1.15218926, -0.05073579], dtype=float64)
 >>> fg.random.uniform(noise_key, (2,))
-Tensor([0.88044368, 0.36421367], dtype=float64)
+Tensor([0.92091425, 0.27178109], dtype=float64)
 
 What a key gives never changes: bits, integers, uniform numbers, masks, permutations and keys are the same to the bit on
 every platform and in every later release; what passes through a logarithm (`normal`, `truncated_normal`) is the same
@@ -30,38 +30,33 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fgrad.core.bind import bind, bind_creation
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, FgradError, ShapeError, at_user_line
 from fgrad.core.key import Key
 from fgrad.core.reuse import StrictKeys, consume, strict_keys
 from fgrad.core.shape import PYTHON_NUMBERS, Shape
 from fgrad.core.tensor import ArrayLike, Tensor, adopt
 from fgrad.ops.arguments import as_operand, axis_index, shape_of, shape_tuple
-from fgrad.ops.arithmetic import divide, negative
 from fgrad.ops.distributions import (
     bernoulli_p,
+    choose,
     normal_p,
-    open_unit_p,
-    probabilities_p,
+    random_order,
     truncated_normal_p,
     uniform_p,
 )
-from fgrad.ops.exponential import log
 from fgrad.ops.indexing import take, take_along_axis
-from fgrad.ops.logic import equal, less, less_equal
+from fgrad.ops.logic import less, less_equal
 from fgrad.ops.random_bits import (
-    DRAWS,
     SEEDS,
     SPLIT,
+    draw_bits,
+    draw_integers,
     fold_in_p,
-    integers_p,
     philox_words,
     random_bits_p,
     unit_interval_p,
 )
-from fgrad.ops.reductions import cumsum
-from fgrad.ops.selection import where
-from fgrad.ops.sorting import argsort, searchsorted
-from fgrad.ops.structure import convert
+from fgrad.ops.sorting import argsort
 
 __all__ = [
     "Key",
@@ -86,11 +81,13 @@ ShapeLike: TypeAlias = int | Sequence[int]
 _UINT16 = np.dtype(np.uint16)
 _UINT32 = np.dtype(np.uint32)
 _WORD = np.dtype(np.uint64)
-_INT64 = np.dtype(np.int64)
 _FLOAT64 = np.dtype(np.float64)
-_BITS_OF_FLOAT = {np.dtype(np.float16): _UINT16, np.dtype(np.float32): _UINT32, _FLOAT64: _WORD}
+_BITS_OF_FLOAT: dict[np.dtype[Any], np.dtype[Any]] = {
+    np.dtype(np.float16): _UINT16,
+    np.dtype(np.float32): _UINT32,
+    _FLOAT64: _WORD,
+}
 _WORD_LIMIT = 1 << 64
-_NARROW_SPAN = 1 << 24
 
 
 # Keys.
@@ -113,20 +110,27 @@ def key(seed: int) -> Key:
     >>> fg.random.key(42)
     Key([42, 0])
     """
-    try:
-        number = operator.index(seed)
-    except TypeError:
-        message = f"random.key takes an integer seed, not a {type(seed).__name__}: {seed!r:.80}"
-        raise DtypeError(at_user_line(message)) from None
-    if number < 0:
-        message = f"random.key takes a seed of at least 0, not {number}"
-        raise ShapeError(at_user_line(message))
+    number = _count(seed, "random.key takes an integer seed")
     words = np.array([number % _WORD_LIMIT, (number >> 64) % _WORD_LIMIT], _WORD)
     number >>= 128
     while number:
         words = philox_words(words.tolist(), 2, SEEDS, number % _WORD_LIMIT)
         number >>= 64
     return Key(adopt(words))
+
+
+def _count(value: Any, expectation: str) -> int:
+    try:
+        number = operator.index(value)
+    except FgradError:
+        raise  # a tracer has no value to give, and says so
+    except TypeError:
+        message = f"{expectation}, not a {type(value).__name__}: {value!r:.80}"
+        raise DtypeError(at_user_line(message)) from None
+    if number < 0:
+        message = f"{expectation}, and a negative one is none: {number}"
+        raise ShapeError(at_user_line(message))
+    return number
 
 
 def split(key: Key, n: ShapeLike = 2) -> Key:
@@ -149,7 +153,7 @@ def split(key: Key, n: ShapeLike = 2) -> Key:
     >>> model_key, data_key = fg.random.split(fg.random.key(0))
     >>> keys = fg.random.split(data_key, 10)
     >>> fg.random.uniform(keys[3])
-    Tensor(0.6379995, dtype=float64)
+    Tensor(0.77794977, dtype=float64)
     """
     words = _words(key, "split")
     shape = shape_tuple(n, "split")
@@ -176,7 +180,7 @@ def fold_in(key: Key, data: ArrayLike) -> Key:
     >>> import fgrad as fg
     >>> key = fg.random.key(0)
     >>> [fg.random.randint(fg.random.fold_in(key, epoch), (), 0, 100).item() for epoch in range(4)]
-    [13, 84, 32, 79]
+    [52, 22, 85, 90]
     """
     if type(key) is not Key:
         _refuse_key(key, "fold_in")
@@ -205,12 +209,8 @@ def _refuse_key(value: Any, operation: str) -> None:
     raise DtypeError(at_user_line(message))
 
 
-def _draw(words: Tensor, shape: Shape, dtype: np.dtype[Any]) -> Tensor:
-    return bind_creation(random_bits_p, words, shape=shape, dtype=dtype, domain=DRAWS)  # type: ignore[no-any-return]
-
-
 def _float_dtype(dtype: Any, operation: str) -> np.dtype[Any]:
-    found = np.dtype(dtype)
+    found: np.dtype[Any] = np.dtype(dtype)
     if found not in _BITS_OF_FLOAT:
         message = f"random.{operation} draws float16, float32 or float64, not {found}"
         raise DtypeError(at_user_line(message))
@@ -231,6 +231,8 @@ def _draw_shape(shape: ShapeLike | None, operation: str, *parameters: Any) -> Sh
 
 
 def _parameter(value: Any) -> Any:
+    if isinstance(value, np.integer):
+        return int(value)
     return value if type(value) in PYTHON_NUMBERS else as_operand(value)
 
 
@@ -251,7 +253,7 @@ def bits(key: Key, shape: ShapeLike = (), dtype: Any = np.uint64) -> Tensor:
 
     >>> import fgrad as fg
     >>> fg.random.bits(fg.random.key(0), (3,), "uint8")
-    Tensor([253, 103,  64], dtype=uint8)
+    Tensor([155, 216, 228], dtype=uint8)
     """
     words = _words(key, "bits")
     lengths = shape_tuple(shape, "bits")
@@ -259,7 +261,7 @@ def bits(key: Key, shape: ShapeLike = (), dtype: Any = np.uint64) -> Tensor:
     if found.kind != "u":
         message = f"random.bits draws uint8, uint16, uint32 or uint64, not {found}"
         raise DtypeError(at_user_line(message))
-    out = _draw(words, lengths, found)
+    out = draw_bits(words, lengths, found)
     consume(key)
     return out
 
@@ -289,11 +291,11 @@ def uniform(
 
     >>> import fgrad as fg
     >>> fg.random.uniform(fg.random.key(0), (3,), minval=-1.0)
-    Tensor([-0.99034546,  0.44389444, -0.06131509], dtype=float64)
+    Tensor([-0.97690649, -0.51690161, -0.77714829], dtype=float64)
     """
     words = _words(key, "uniform")
     found = _float_dtype(dtype, "uniform")
-    drawn = _draw(words, shape_tuple(shape, "uniform"), _BITS_OF_FLOAT[found])
+    drawn = draw_bits(words, shape_tuple(shape, "uniform"), _BITS_OF_FLOAT[found])
     if type(minval) is float and type(maxval) is float and minval == 0.0 and maxval == 1.0:
         out = bind(unit_interval_p, drawn, dtype=found)
     else:
@@ -305,11 +307,11 @@ def uniform(
 def normal(key: Key, shape: ShapeLike = (), dtype: Any = np.float64) -> Tensor:
     """Normally distributed numbers of mean 0 and variance 1; ``mean + std * normal(...)`` has others.
 
-    z = quantile((k + 1/2) / 2**p), with k the highest p bits of a word: p = 53 for float64, and 32 for float32 and
-    float16, which are computed in float64 and rounded. Each number takes one word and is monotone in it; numbers reach
-    to +-8.2 (float64) or +-6.3. The quantile function (Wichura 1988, Algorithm AS 241) is plain arithmetic for 85 % of
-    the draws and takes a square root and a logarithm for the rest, so results agree between platforms more closely
-    than those of the Box-Muller transform, whose cosine differs from one library to the next.
+    z = quantile(1/2 + (k + 1/2) / 2**p), with k the highest p bits of a word as a signed integer: p = 53 for float64,
+    and 32 for float32 and float16, which are computed in float64 and rounded. Each number takes one word and grows with
+    it; the numbers reach to +-8.3 (float64) or +-6.3. The quantile function (Wichura 1988, Algorithm AS 241) is plain
+    arithmetic for 85 % of the draws and takes a square root and a logarithm for the rest, so platforms agree more
+    closely than on the Box-Muller transform, whose cosine differs from one library to the next.
 
     Args:
         key: a single key; consumed.
@@ -322,11 +324,11 @@ def normal(key: Key, shape: ShapeLike = (), dtype: Any = np.float64) -> Tensor:
 
     >>> import fgrad as fg
     >>> fg.random.normal(fg.random.key(0), (3,), "float32")
-    Tensor([-1.1574831,  0.0092602, -1.7135636], dtype=float32)
+    Tensor([ 0.08719543,  0.02894746, -1.2162216 ], dtype=float32)
     """
     words = _words(key, "normal")
     found = _float_dtype(dtype, "normal")
-    drawn = _draw(words, shape_tuple(shape, "normal"), _WORD if found == _FLOAT64 else _UINT32)
+    drawn = draw_bits(words, shape_tuple(shape, "normal"), _WORD if found == _FLOAT64 else _UINT32)
     out = bind(normal_p, drawn, dtype=found)
     consume(key)
     return out  # type: ignore[no-any-return]
@@ -342,7 +344,7 @@ def truncated_normal(
     """Normal numbers of mean 0 and variance 1, given that they are between two bounds, which no draw exceeds.
 
     z = quantile(cdf(lower) + u (cdf(upper) - cdf(lower))), with u in (0, 1). Intervals in either tail keep their
-    accuracy. Differentiable by the bounds, by dz/dlower = (1 - u) pdf(lower) / pdf(z) and dz/dupper = u pdf(upper) / pdf(z).
+    accuracy. Differentiable by the bounds: dz/dlower = (1 - u) pdf(lower) / pdf(z), dz/dupper = u pdf(upper) / pdf(z).
 
     Args:
         key: a single key; consumed.
@@ -358,13 +360,13 @@ def truncated_normal(
 
     >>> import fgrad as fg
     >>> fg.random.truncated_normal(fg.random.key(0), -2.0, 2.0, (3,))
-    Tensor([-1.90828902,  0.56068389, -0.07338479], dtype=float64)
+    Tensor([-1.82804358, -0.66411368, -1.13062689], dtype=float64)
     """
     words = _words(key, "truncated_normal")
     found = _float_dtype(dtype, "truncated_normal")
     low, high = _parameter(lower), _parameter(upper)
     lengths = _draw_shape(shape, "truncated_normal", low, high)
-    drawn = _draw(words, lengths, _WORD if found == _FLOAT64 else _UINT32)
+    drawn = draw_bits(words, lengths, _WORD if found == _FLOAT64 else _UINT32)
     out = bind(truncated_normal_p, drawn, low, high, dtype=found)
     consume(key)
     return out  # type: ignore[no-any-return]
@@ -384,11 +386,11 @@ def bernoulli(key: Key, p: ArrayLike = 0.5, shape: ShapeLike | None = None) -> T
 
     >>> import fgrad as fg
     >>> fg.random.bernoulli(fg.random.key(0), 0.5, (4,))
-    Tensor([ True, False,  True,  True], dtype=bool)
+    Tensor([ True,  True,  True, False], dtype=bool)
     """
     words = _words(key, "bernoulli")
     probability = _parameter(p)
-    drawn = _draw(words, _draw_shape(shape, "bernoulli", probability), _WORD)
+    drawn = draw_bits(words, _draw_shape(shape, "bernoulli", probability), _WORD)
     out = bind(bernoulli_p, drawn, probability)
     consume(key)
     return out  # type: ignore[no-any-return]
@@ -414,12 +416,12 @@ def dropout_mask(key: Key, keep_probability: float, shape: ShapeLike) -> tuple[T
         ShapeError: when it is an array of keys, or the probability is outside 0 to 1.
 
     >>> import fgrad as fg
-    >>> mask, probability = fg.random.dropout_mask(fg.random.key(0), 0.9, (2, 3))
+    >>> mask, probability = fg.random.dropout_mask(fg.random.key(0), 0.8, (2, 3))
     >>> mask
-    Tensor([[ True,  True,  True],
-            [False,  True,  True]], dtype=bool)
+    Tensor([[False,  True,  True],
+            [ True,  True,  True]], dtype=bool)
     >>> probability
-    0.899993896484375
+    0.8000030517578125
     """
     words = _words(key, "dropout_mask")
     probability = float(keep_probability)
@@ -427,8 +429,8 @@ def dropout_mask(key: Key, keep_probability: float, shape: ShapeLike) -> tuple[T
         message = f"random.dropout_mask takes a probability from 0 to 1, not {probability}"
         raise ShapeError(at_user_line(message))
     count = max(round(probability * 65536.0), 1 if probability else 0)
-    drawn = _draw(words, shape_tuple(shape, "dropout_mask"), _UINT16)
-    mask = less(drawn, count) if count < 65536 else less_equal(drawn, 65535)  # noqa: PLR2004 - what 16 bits hold
+    drawn = draw_bits(words, shape_tuple(shape, "dropout_mask"), _UINT16)
+    mask = less(drawn, count) if count < 65536 else less_equal(drawn, 65535)
     consume(key)
     return mask, count / 65536.0
 
@@ -453,24 +455,16 @@ def randint(key: Key, shape: ShapeLike, minval: ArrayLike, maxval: ArrayLike, dt
 
     >>> import fgrad as fg
     >>> fg.random.randint(fg.random.key(0), (5,), 1, 7)
-    Tensor([1, 5, 3, 2, 1], dtype=int64)
+    Tensor([1, 2, 1, 4, 4], dtype=int64)
     """
     words = _words(key, "randint")
     found = np.dtype(dtype)
     if found.kind not in "iu":
         message = f"random.randint draws integers, not {found}; random.uniform draws floats"
         raise DtypeError(at_user_line(message))
-    out = _integers(words, shape_tuple(shape, "randint"), minval, maxval, found)
+    out = draw_integers(words, shape_tuple(shape, "randint"), _parameter(minval), _parameter(maxval), found)
     consume(key)
     return out
-
-
-def _integers(words: Tensor, shape: Shape, minval: Any, maxval: Any, dtype: np.dtype[Any]) -> Tensor:
-    low = int(minval) if isinstance(minval, np.integer) else _parameter(minval)
-    high = int(maxval) if isinstance(maxval, np.integer) else _parameter(maxval)
-    wide = not (type(low) is int and type(high) is int and high - low <= _NARROW_SPAN)
-    drawn = _draw(words, (2, *shape) if wide else shape, _WORD)
-    return bind(integers_p, drawn, low, high, dtype=dtype, wide=wide)  # type: ignore[no-any-return]
 
 
 # Orders and choices.
@@ -493,23 +487,23 @@ def permutation(key: Key, x: ArrayLike, axis: int = 0, independent: bool = False
 
     >>> import fgrad as fg
     >>> fg.random.permutation(fg.random.key(0), 5)
-    Tensor([0, 4, 3, 2, 1], dtype=int64)
+    Tensor([0, 2, 1, 4, 3], dtype=int64)
     >>> fg.random.permutation(fg.random.key(1), fg.asarray([[1, 2], [3, 4], [5, 6]]))
-    Tensor([[3, 4],
-            [5, 6],
-            [1, 2]], dtype=int64)
+    Tensor([[5, 6],
+            [1, 2],
+            [3, 4]], dtype=int64)
     """
     words = _words(key, "permutation")
     operand, count = _population(x, "permutation")
     if operand is None:
-        out = _random_order(words, count)
+        out = random_order(words, count)
     else:
         position = axis_index(axis, len(operand.shape), "permutation")
         if independent:
-            order = argsort(_draw(words, tuple(operand.shape), _WORD), axis=position)
+            order = argsort(draw_bits(words, tuple(operand.shape), _WORD), axis=position)
             out = take_along_axis(operand, order, axis=position)
         else:
-            out = take(operand, _random_order(words, operand.shape[position]), axis=position)
+            out = take(operand, random_order(words, operand.shape[position]), axis=position)
     consume(key)
     return out
 
@@ -519,23 +513,7 @@ def _population(x: Any, operation: str) -> tuple[Any, int]:
     operand = None if isinstance(x, int | np.integer) else as_operand(x)
     if operand is not None and len(operand.shape):
         return operand, 0
-    try:
-        count = operator.index(x)
-    except TypeError:
-        message = f"random.{operation} takes an integer or an array of at least one axis, not {x!r:.80}"
-        raise DtypeError(at_user_line(message)) from None
-    if count < 0:
-        message = f"random.{operation} takes an integer of at least 0, not {count}"
-        raise ShapeError(at_user_line(message))
-    return None, count
-
-
-def _random_order(words: Tensor, count: int) -> Tensor:
-    return _as_int64(argsort(_draw(words, (count,), _WORD)))
-
-
-def _as_int64(positions: Tensor) -> Tensor:
-    return positions if positions.dtype == _INT64 else convert(positions, _INT64)  # type: ignore[no-any-return]
+    return None, _count(x, f"random.{operation} takes an integer or an array of at least one axis")
 
 
 def choice(
@@ -570,7 +548,7 @@ def choice(
     >>> import fgrad as fg
     >>> key = fg.random.key(0)
     >>> fg.random.choice(fg.random.fold_in(key, 0), fg.asarray([10.0, 20.0, 30.0]), (4,))
-    Tensor([10., 20., 30., 20.], dtype=float64)
+    Tensor([20., 10., 20., 20.], dtype=float64)
     >>> fg.random.choice(fg.random.fold_in(key, 1), 3, (2,), replace=False, p=[0.5, 0.5, 0.0])
     Tensor([1, 0], dtype=int64)
     """
@@ -581,27 +559,12 @@ def choice(
         count = operand.shape[axis]
     lengths = shape_tuple(shape, "choice")
     size = product(lengths)
-    if size > (count if not replace else size * (count > 0)):
-        out_of = f"{size} of {count} entries" if count else "from no entries"
-        message = f"random.choice cannot choose {out_of}{'' if replace else ' without replacement'}"
+    if size and not count:
+        message = f"random.choice cannot choose {size} entries: there are none to choose from"
         raise ShapeError(at_user_line(message))
-    positions = _choose(words, count, lengths, replace=replace, p=p)
+    if size > count and not replace:
+        message = f"random.choice cannot choose {size} different entries of {count}; with replace=True they may repeat"
+        raise ShapeError(at_user_line(message))
+    positions = choose(words, count, lengths, replace=replace, p=p)
     consume(key)
     return positions if operand is None else take(operand, positions, axis=axis)
-
-
-def _choose(words: Tensor, count: int, shape: Shape, *, replace: bool, p: Any) -> Tensor:
-    size = product(shape)
-    if p is None:
-        if replace:
-            return _integers(words, shape, 0, max(count, 1), _INT64)
-        return _random_order(words, count)[:size].reshape(shape)
-    probabilities = bind(probabilities_p, as_operand(p), count=count, distinct=0 if replace else size)
-    if replace:
-        ends = cumsum(probabilities)
-        points = bind(uniform_p, _draw(words, shape, _WORD), 0.0, ends[-1], dtype=_FLOAT64)
-        return _as_int64(searchsorted(ends, points, side="right"))
-    never = equal(probabilities, 0)
-    arrivals = negative(log(bind(open_unit_p, _draw(words, (count,), _WORD))))
-    waiting = where(never, np.inf, divide(arrivals, where(never, 1.0, probabilities)))
-    return _as_int64(argsort(waiting))[:size].reshape(shape)

@@ -187,17 +187,18 @@ def bind_creation(primitive: Primitive, *args: Any, **params: Any) -> Any:
     return bind(primitive, *args, **params)
 
 
+# What an operator accepts beside a Tensor; for others Python tries the reflected operator.
+_OPERANDS = (Tensor, int, float, complex, np.ndarray, np.generic, list, tuple)
+
+
 def make_operator(primitive: Primitive) -> Callable[..., Any]:
     """What ``+`` and its kin call: the primitive, but Python numbers among themselves stay Python numbers."""
     python = primitive.python
 
     def operate(x: Any, y: Any) -> Any:
-        if type(x) is ConcreteTensor:
-            if type(y) is ConcreteTensor or type(y) in PYTHON_NUMBERS or isinstance(y, Tracer):
-                return bind2(primitive, x, y)
-        elif type(y) is not ConcreteTensor and python is not None and is_weak(x) and is_weak(y):
-            return bind(python, x, y)
-        if is_operand(x) and is_operand(y):
+        if type(x) is not ConcreteTensor and type(y) is not ConcreteTensor and is_weak(x) and is_weak(y):
+            return bind(primitive if python is None else python, x, y)
+        if isinstance(x, _OPERANDS) and isinstance(y, _OPERANDS):
             return bind2(primitive, x, y)
         return NotImplemented
 
@@ -220,9 +221,7 @@ def is_weak(value: Any) -> bool:
     return type(value) in PYTHON_NUMBERS or (isinstance(value, Tracer) and value.weak)
 
 
-def is_operand(value: Any) -> bool:
-    """Whether an operator accepts the value beside a Tensor; for others Python tries the reflected operator."""
-    return type(value) in PYTHON_NUMBERS or isinstance(value, Tensor | np.ndarray | np.generic | list | tuple)
+_NUMPY_VALUES = (np.ndarray, np.generic)
 
 
 def evaluate(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
@@ -242,7 +241,7 @@ def evaluate(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]
 def _operand(primitive: Primitive, value: Any) -> Any:
     if type(value) in PYTHON_NUMBERS:
         return value if primitive.takes_numbers else _asarray(value)
-    if primitive.makes_views or not isinstance(value, np.ndarray | np.generic):
+    if primitive.makes_views or not isinstance(value, _NUMPY_VALUES):
         tensor = to_tensor(value)
         return tensor._array if type(tensor) is ConcreteTensor else tensor
     return as_numeric_array(value)

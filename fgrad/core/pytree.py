@@ -12,7 +12,7 @@ import numpy as np
 
 from fgrad.core.errors import TreeError
 from fgrad.core.key import Key
-from fgrad.core.tensor import Tensor
+from fgrad.core.tensor import NUMERIC, Tensor
 
 __all__ = [
     "Structure",
@@ -349,8 +349,7 @@ def tree_equal(first: Any, second: Any) -> bool:
 def _leaves_equal(first: Any, second: Any) -> bool:
     if isinstance(first, Key) and isinstance(second, Key):
         first, second = first.words, second.words
-    numeric = Tensor | np.ndarray | np.generic | bool | int | float | complex
-    if not (isinstance(first, numeric) and isinstance(second, numeric)):
+    if not (isinstance(first, NUMERIC) and isinstance(second, NUMERIC)):
         return type(first) is type(second) and bool(first == second)
     x, y = np.asarray(first), np.asarray(second)
     nan = x.dtype.kind in "fc"

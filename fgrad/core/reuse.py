@@ -15,7 +15,7 @@ import threading
 import warnings
 import weakref
 from types import CodeType, FrameType, TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import attrs
 
@@ -168,7 +168,7 @@ class StrictKeys:
             _strict.holders -= self._held
             self._held = False
 
-    def __enter__(self) -> StrictKeys:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

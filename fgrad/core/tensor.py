@@ -12,7 +12,7 @@ from fgrad.core.methods import TensorMethods, operations
 from fgrad.core.protocols import dispatch_function, dispatch_ufunc
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
 
-__all__ = ["ArrayLike", "ConcreteTensor", "Tensor", "adopt", "to_tensor"]
+__all__ = ["NUMERIC", "ArrayLike", "ConcreteTensor", "Tensor", "adopt", "to_tensor"]
 
 
 class Tensor(TensorMethods):
@@ -30,9 +30,10 @@ class Tensor(TensorMethods):
     __slots__ = ()
     __array_priority__ = 1000.0
 
-    # The base builds a concrete tensor. Python then calls __init__ of what it got, with the arguments for the base: so
-    # the records that derive from it have none (attrs writes it as __attrs_init__).
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:  # noqa: PYI034 - the base builds a concrete tensor
+        """A concrete tensor of the data; see the class."""
+        # Python then calls __init__ of what it got, with the arguments for the base: so the records that derive from it
+        # have none (attrs writes it as __attrs_init__).
         if cls is Tensor:
             built: Tensor = operations.array(*args, **kwargs)
             return built
@@ -203,6 +204,10 @@ class ConcreteTensor(Tensor):
 
 _new = object.__new__
 _set_array = ConcreteTensor._array.__set__  # type: ignore[attr-defined]
+
+
+# What counts as a number or an array; a tuple, because isinstance with a union builds it anew at every call.
+NUMERIC = (Tensor, np.ndarray, np.generic, bool, int, float, complex)
 
 
 def adopt(array: np.ndarray[Any, Any]) -> ConcreteTensor:

@@ -110,7 +110,10 @@ def _parse(path: Path) -> tuple[int, Array]:
             f"shape {shape} of {dtype.name} needs {size} bytes of elements, and the file holds {found}: {problem}"
         )
         raise _bad_file(path, described)
-    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    try:
+        array = np.frombuffer(content, dtype, size // dtype.itemsize, start).reshape(shape)
+    except ValueError as error:  # more axes than NumPy has, or 0 times something beyond its range
+        raise _bad_file(path, f"its header tells of {dtype.name} of shape {shape}: {error}") from error
     # frombuffer looks into immutable bytes; the conversion to the machine's byte order makes an array of its own.
     array = array.astype(dtype.newbyteorder("="), copy=False)
     array.setflags(write=False)

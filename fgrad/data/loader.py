@@ -39,7 +39,7 @@ def _as_dataset(dataset: Any) -> Dataset:
             "data.ArrayDataset(x, y) for the other"
         )
         raise TypeError(at_user_line(message))
-    return dataset  # type: ignore[no-any-return]  # the two lines above have seen that it is one
+    return dataset  # type: ignore[no-any-return]  # it has len and [], as seen above
 
 
 def _as_batch_size(batch_size: Any) -> int:
@@ -69,8 +69,8 @@ class DataLoader:
     """The batches of a dataset.
 
     ``for batch in loader.epoch(key)`` goes through the dataset once: shuffled, if asked, in the order that the key
-    gives, with the key ``random.fold_in(key, i)`` for the transforms of the sample ``dataset[i]``. The same key gives
-    the same batches again, whatever the batch size does to their borders; another key gives another epoch. A plain
+    gives, with the key ``random.fold_in(key, i)`` for the transforms of the sample ``dataset[i]``. The same key repeats
+    an epoch exactly, another key gives another one; the batch size only cuts the order into pieces. A plain
     ``for batch in loader`` goes in order; where shuffling or transforms need a key, it raises.
 
     A batch is ``Batch(x, y)``, Tensors of the samples' rows. Out of an `ArrayDataset` without transforms it is taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,9 +36,11 @@ def digits(*, transforms: Sequence[Transform] = ()) -> tuple[MNISTDataset, MNIST
     >>> len(train), len(test), train.images.shape
     (1437, 360, (1437, 8, 8, 1))
     """
-    # A real folder even where the package is imported out of a zip file; the files are read before it is given back.
-    with importlib.resources.as_file(importlib.resources.files("fgrad.data") / "_digits") as folder:
-        return _from_folder(folder, transforms, "the digits", "they are part of fgrad: install it again")
+    folder = importlib.resources.files("fgrad.data") / "_digits"
+    # Real files even where the package is imported out of a zip file; they are read before they are given back.
+    with contextlib.ExitStack() as stack:
+        paths = [stack.enter_context(importlib.resources.as_file(folder / f"{stem}.gz")) for stem in _STEMS]
+        return _train_and_test(paths, transforms)
 
 
 def mnist(folder: PathLike, *, transforms: Sequence[Transform] = ()) -> tuple[MNISTDataset, MNISTDataset]:
@@ -111,7 +114,11 @@ def _from_folder(
         problem = f"{folder} lacks {', '.join(missing)}" if folder.is_dir() else f"there is no folder {folder}"
         seen_from = "" if folder.is_absolute() else f" (looked for from {Path.cwd()})"
         raise FileNotFoundError(at_user_line(f"{name}: {problem}{seen_from}; {way_out}"))
-    train_images, train_labels, test_images, test_labels = [path for path in found if path is not None]
+    return _train_and_test([path for path in found if path is not None], transforms)
+
+
+def _train_and_test(paths: list[Path], transforms: Sequence[Transform]) -> tuple[MNISTDataset, MNISTDataset]:
+    train_images, train_labels, test_images, test_labels = paths
     return MNISTDataset(train_images, train_labels, transforms), MNISTDataset(test_images, test_labels)
 
 

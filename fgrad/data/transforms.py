@@ -84,7 +84,7 @@ class RandomFlipHorizontal:
         """The image, mirrored if the key's draw says so."""
         image = _as_image(image, "RandomFlipHorizontal")
         # What bernoulli(key, p) draws, without its checks of p, which take as long again.
-        return image[:, ::-1] if random.uniform(key).item() < self.p else image
+        return image[:, ::-1] if float(random.uniform(key)) < self.p else image
 
 
 @fg.tree.static

@@ -74,7 +74,7 @@ class Sequential(Module):
 
     @checks_call
     def apply(
-        self, params: Any, state: Any, x: fg.Tensor, *, key: Key | None = None, training: bool = False
+        self, params: Any, state: Any, x: Any, *, key: Key | None = None, training: bool = False
     ) -> tuple[fg.Tensor, Any]:
         """The last layer's output, and the tuple of states (the given one itself when no layer changed its own)."""
         self._require_entries("params", params)
@@ -144,7 +144,7 @@ class Residual(Module):
 
     @checks_call
     def apply(
-        self, params: Any, state: Any, x: fg.Tensor, *, key: Key | None = None, training: bool = False
+        self, params: Any, state: Any, x: Any, *, key: Key | None = None, training: bool = False
     ) -> tuple[fg.Tensor, Any]:
         """``x + f(x)``, and the state of f."""
         y, state = apply_child(self, ".f", self.f, params, state, x, key, training)

@@ -1,14 +1,21 @@
-"""Activation functions: sigmoid, softplus, softmax and log_softmax, composed so that nothing overflows."""
+"""Activation functions: sigmoid, softplus, softmax and log_softmax, composed so that nothing overflows.
+
+Floating-point dtypes are kept; integers and booleans give float64.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import fgrad as fg
 
 __all__ = ["log_softmax", "relu", "sigmoid", "softmax", "softplus"]
 
 relu = fg.relu
+
+
+def _as_floating(x: fg.ArrayLike) -> fg.Tensor:
+    # Differences and negatives of unsigned integers wrap around.
+    tensor = fg.asarray(x)
+    return tensor.astype(float) if tensor.dtype.kind in "biu" else tensor
 
 
 def sigmoid(x: fg.ArrayLike) -> fg.Tensor:
@@ -20,8 +27,9 @@ def sigmoid(x: fg.ArrayLike) -> fg.Tensor:
     >>> nn.sigmoid(fg.asarray([-1000.0, 0.0, 1000.0]))
     Tensor([0. , 0.5, 1. ], dtype=float64)
     """
-    positive = fg.greater_equal(x, 0)
-    decayed = fg.exp(fg.where(positive, fg.negative(x), x))
+    x = _as_floating(x)
+    positive = x >= 0
+    decayed = fg.exp(fg.where(positive, -x, x))
     return fg.where(positive, 1.0, decayed) / (decayed + 1.0)
 
 
@@ -32,18 +40,19 @@ def softplus(x: fg.ArrayLike) -> fg.Tensor:
     >>> nn.softplus(fg.asarray([-1000.0, 0.0, 1000.0]))
     Tensor([0.00000000e+00, 6.93147181e-01, 1.00000000e+03], dtype=float64)
     """
-    positive = fg.greater_equal(x, 0)
-    decayed = fg.exp(fg.where(positive, fg.negative(x), x))
+    x = _as_floating(x)
+    positive = x >= 0
+    decayed = fg.exp(fg.where(positive, -x, x))
     return fg.where(positive, x, 0) + fg.log1p(decayed)
 
 
-def shift_to_maximum(x: Any, axis: int | tuple[int, ...] | None) -> fg.Tensor:
+def shift_to_maximum(x: fg.ArrayLike, axis: int | tuple[int, ...] | None) -> fg.Tensor:
     """x minus its maximum along the axis: the softmax is the same, and no exponential overflows.
 
     The maximum is a constant here, since the softmax does not depend on it.
     """
-    constant = fg.stop_gradient(x)
-    return fg.subtract(x, fg.max(constant, axis=axis, keepdims=True))
+    x = _as_floating(x)
+    return x - fg.max(fg.stop_gradient(x), axis=axis, keepdims=True)
 
 
 def softmax(x: fg.ArrayLike, axis: int | tuple[int, ...] | None = -1) -> fg.Tensor:

@@ -13,19 +13,9 @@ import fgrad as fg
 from fgrad import random
 from fgrad.core.errors import ShapeError
 from fgrad.core.key import Key
+from fgrad.nn.hyperparameters import FLOAT32, integer_from, require_float, to_dtype, to_integer
 from fgrad.nn.initializers import kaiming_uniform
-from fgrad.nn.module import (
-    FLOAT32,
-    Module,
-    checks_call,
-    entry,
-    failure,
-    integer_from,
-    require_dtype,
-    require_float,
-    to_dtype,
-    to_integer,
-)
+from fgrad.nn.module import Module, checks_call, entry, failure, require_dtype
 
 __all__ = ["Flatten", "Identity", "Linear", "LogSumExp", "ReLU"]
 
@@ -76,7 +66,7 @@ class Linear(Module):
 
     @checks_call
     def apply(
-        self, params: Any, state: Any, x: fg.Tensor, *, key: Key | None = None, training: bool = False
+        self, params: Any, state: Any, x: Any, *, key: Key | None = None, training: bool = False
     ) -> tuple[fg.Tensor, Any]:
         """``x @ weight + bias``, and the state as it is."""
         weight = entry(self, params, "params", "weight")
@@ -131,7 +121,7 @@ class Flatten(_Plain):
 
     @checks_call
     def apply(
-        self, params: Any, state: Any, x: fg.Tensor, *, key: Key | None = None, training: bool = False
+        self, params: Any, state: Any, x: Any, *, key: Key | None = None, training: bool = False
     ) -> tuple[fg.Tensor, Any]:
         """The input with two axes, and the state as it is."""
         shape = x.shape
@@ -152,7 +142,7 @@ class ReLU(_Plain):
 
     @checks_call
     def apply(
-        self, params: Any, state: Any, x: fg.Tensor, *, key: Key | None = None, training: bool = False
+        self, params: Any, state: Any, x: Any, *, key: Key | None = None, training: bool = False
     ) -> tuple[fg.Tensor, Any]:
         """``fg.relu(x)``, and the state as it is."""
         return fg.relu(x), state
@@ -170,7 +160,7 @@ class Identity(_Plain):
 
     @checks_call
     def apply(
-        self, params: Any, state: Any, x: fg.Tensor, *, key: Key | None = None, training: bool = False
+        self, params: Any, state: Any, x: Any, *, key: Key | None = None, training: bool = False
     ) -> tuple[fg.Tensor, Any]:
         """The input and the state as they are."""
         return x, state
@@ -199,7 +189,7 @@ class LogSumExp(_Plain):
 
     @checks_call
     def apply(
-        self, params: Any, state: Any, x: fg.Tensor, *, key: Key | None = None, training: bool = False
+        self, params: Any, state: Any, x: Any, *, key: Key | None = None, training: bool = False
     ) -> tuple[fg.Tensor, Any]:
         """``fg.logsumexp(x, axis)``, and the state as it is."""
         return fg.logsumexp(x, axis=self.axis), state

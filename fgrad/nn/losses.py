@@ -9,7 +9,8 @@ import attrs
 import fgrad as fg
 from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.nn.functions import log_softmax, shift_to_maximum
-from fgrad.nn.module import UNPACK, ModuleCallError, describe_record
+from fgrad.nn.hyperparameters import describe_record
+from fgrad.nn.module import UNPACK, ModuleCallError
 
 __all__ = ["SoftmaxLoss", "softmax_cross_entropy"]
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import abc
 import functools
-import operator
 from collections.abc import Callable
-from typing import Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import attrs
-import numpy as np
-from numpy.typing import DTypeLike
 
 import fgrad as fg
 from fgrad.core.errors import DtypeError, FgradError, TreeError, at_user_line
 from fgrad.core.key import Key
+from fgrad.nn.hyperparameters import describe_record
 
 __all__ = ["Module", "ModuleCallError"]
 
@@ -111,91 +109,6 @@ class Module(abc.ABC):
         return describe_record(self)
 
 
-# Hyper-parameters.
-
-
-def describe_record(record: Any) -> str:
-    """The call that makes the record, without what has its default: ``Linear(64, 10, bias=False)``."""
-    parts = []
-    for field in attrs.fields(type(record)):
-        value = getattr(record, field.name)
-        if field.init and field.default is attrs.NOTHING:
-            parts.append(_describe_value(value))
-        elif field.init and value != field.default:
-            parts.append(f"{field.name}={_describe_value(value)}")
-    return f"{type(record).__name__}({', '.join(parts)})"
-
-
-def _describe_value(value: Any) -> str:
-    if isinstance(value, np.dtype):
-        return repr(value.name)
-    return value.__name__ if isinstance(value, type) else repr(value)
-
-
-# Converters and validators of the fields of a record. The converters leave what they do not know to the validators,
-# which can name the record and the field.
-
-Validator = Callable[[Any, Any, Any], None]
-
-
-def to_integer(value: SupportsIndex) -> int:
-    """An integer of any kind, but no boolean, as a Python int."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        return value  # type: ignore[return-value]  # the validator refuses it
-    return operator.index(value)
-
-
-def integer_from(least: int) -> Validator:
-    """A validator for an integer of at least `least`."""
-
-    def validate(record: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if type(value) is not int:
-            message = f"{type(record).__name__}: {field.name} is an integer, not {value!r:.80}"
-            raise TypeError(at_user_line(message))
-        if value < least:
-            message = f"{type(record).__name__}: {field.name} is at least {least}, not {value}"
-            raise ValueError(at_user_line(message))
-
-    return validate
-
-
-def to_number(value: SupportsFloat) -> float:
-    """A real number of any kind as a Python float, which never promotes the dtype of what it meets."""
-    if isinstance(value, int | float | np.integer | np.floating):
-        return float(value)
-    return value  # type: ignore[return-value]  # the validator refuses it
-
-
-def number_between(low: float, high: float) -> Validator:
-    """A validator for a number from `low` to `high`; NaN is none."""
-
-    def validate(record: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if type(value) is not float:
-            message = f"{type(record).__name__}: {field.name} is a number, not {value!r:.80}"
-            raise TypeError(at_user_line(message))
-        if not low <= value <= high:
-            limits = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
-            message = f"{type(record).__name__}: {field.name} is {limits}, not {value!r}"
-            raise ValueError(at_user_line(message))
-
-    return validate
-
-
-FLOAT32: np.dtype[Any] = np.dtype(np.float32)
-
-
-def to_dtype(value: DTypeLike) -> np.dtype[Any]:
-    """What ``dtype=`` may be given as: a dtype, a scalar type or a name."""
-    return np.dtype(value)
-
-
-def require_float(record: Any, field: attrs.Attribute[Any], value: np.dtype[Any]) -> None:
-    """A validator for a floating-point dtype."""
-    if value.kind != "f":
-        message = f"{type(record).__name__}: parameters have a floating-point dtype, not {value}"
-        raise DtypeError(at_user_line(message))
-
-
 # Calls.
 
 _MISSING: Any = object()
@@ -237,7 +150,8 @@ def _as_input(module: Module, state: Any, x: Any) -> fg.Tensor:
     try:
         return fg.asarray(x)
     except DtypeError as error:
-        raise failure(module, DtypeError, f"the input is no array: {error.args[0]}") from None
+        reason = str(error).partition("\n")[0]
+        raise failure(module, DtypeError, f"the input is no array: {reason}") from None
 
 
 UNPACK = "apply returns the pair (y, state): write `y, state = module.apply(params, state, x)` and pass y on"

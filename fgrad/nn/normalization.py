@@ -11,20 +11,16 @@ import numpy as np
 import fgrad as fg
 from fgrad.core.errors import ShapeError
 from fgrad.core.key import Key
-from fgrad.nn.module import (
+from fgrad.nn.hyperparameters import (
     FLOAT32,
-    Module,
-    checks_call,
-    entry,
-    failure,
     integer_from,
     number_between,
-    require_dtype,
     require_float,
     to_dtype,
     to_integer,
     to_number,
 )
+from fgrad.nn.module import Module, checks_call, entry, failure, require_dtype
 
 __all__ = ["BatchNorm1d", "LayerNorm1d"]
 
@@ -83,7 +79,7 @@ class BatchNorm1d(Module):
 
     @checks_call
     def apply(
-        self, params: Any, state: Any, x: fg.Tensor, *, key: Key | None = None, training: bool = False
+        self, params: Any, state: Any, x: Any, *, key: Key | None = None, training: bool = False
     ) -> tuple[fg.Tensor, Any]:
         """The normalised input; while training also the state with this batch averaged in."""
         weight = entry(self, params, "params", "weight")
@@ -159,7 +155,7 @@ class LayerNorm1d(Module):
 
     @checks_call
     def apply(
-        self, params: Any, state: Any, x: fg.Tensor, *, key: Key | None = None, training: bool = False
+        self, params: Any, state: Any, x: Any, *, key: Key | None = None, training: bool = False
     ) -> tuple[fg.Tensor, Any]:
         """The normalised input, and the state as it is."""
         weight = entry(self, params, "params", "weight")

@@ -9,7 +9,8 @@ import attrs
 import fgrad as fg
 from fgrad import random
 from fgrad.core.key import Key
-from fgrad.nn.module import Module, ModuleCallError, checks_call, failure, number_between, to_number
+from fgrad.nn.hyperparameters import number_between, to_number
+from fgrad.nn.module import Module, ModuleCallError, checks_call, failure
 
 __all__ = ["Dropout"]
 
@@ -49,7 +50,7 @@ class Dropout(Module):
 
     @checks_call
     def apply(
-        self, params: Any, state: Any, x: fg.Tensor, *, key: Key | None = None, training: bool = False
+        self, params: Any, state: Any, x: Any, *, key: Key | None = None, training: bool = False
     ) -> tuple[fg.Tensor, Any]:
         """The input with zeros in it (as it is, when not training), and the state as it is."""
         if not training or self.p == 0.0:

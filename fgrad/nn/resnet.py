@@ -10,10 +10,8 @@ import numpy as np
 
 import fgrad as fg
 from fgrad.nn.combinators import Residual, Sequential
-from fgrad.nn.linear import Flatten, Linear, ReLU
-from fgrad.nn.module import (
+from fgrad.nn.hyperparameters import (
     FLOAT32,
-    Module,
     describe_record,
     integer_from,
     number_between,
@@ -22,6 +20,8 @@ from fgrad.nn.module import (
     to_integer,
     to_number,
 )
+from fgrad.nn.linear import Flatten, Linear, ReLU
+from fgrad.nn.module import Module
 from fgrad.nn.normalization import BatchNorm1d
 from fgrad.nn.regularization import Dropout
 
@@ -86,7 +86,7 @@ class ResidualBlock(Sequential):
 def _network_layers(network: MLPResNet) -> tuple[Module, ...]:
     hidden_dim, dtype = network.hidden_dim, network.dtype
     blocks = [
-        ResidualBlock(hidden_dim, max(hidden_dim // 2, 1), network.norm, network.drop_prob, dtype=dtype)
+        ResidualBlock(hidden_dim, hidden_dim // 2, network.norm, network.drop_prob, dtype=dtype)
         for _ in range(network.num_blocks)
     ]
     return (

@@ -15,9 +15,13 @@ from fgrad.core.tensor import Tensor, to_tensor
 __all__ = ["as_operand", "axis_index", "axis_tuple", "dtype_of", "is_inexact", "shape_of", "shape_tuple"]
 
 
+# A tuple: a union would be built anew at every call.
+_ARRAYS = (Tensor, np.ndarray)
+
+
 def as_operand(value: Any) -> Any:
     """A Tensor or an array as it is; anything else (numbers, nested lists) as a Tensor."""
-    return value if isinstance(value, Tensor | np.ndarray) else to_tensor(value)
+    return value if isinstance(value, _ARRAYS) else to_tensor(value)
 
 
 def shape_of(value: Any) -> Shape:

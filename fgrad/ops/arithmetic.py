@@ -170,17 +170,19 @@ def reciprocal(x: ArrayLike, /) -> Tensor:
 # keeps the branch of a `where` that was not taken from turning 0 * inf into NaN.
 
 
+def _has_zeros(g: Any) -> bool:
+    return not isinstance(g, np.ndarray) or np.count_nonzero(g) != g.size
+
+
 def _evaluate_divide_no_nan(g: Any, x: Any) -> Any:
-    zero = np.equal(g, 0)
-    if np.count_nonzero(zero):
-        x = np.where(zero, 1, x)
+    if _has_zeros(g):
+        x = np.where(np.equal(g, 0), 1, x)
     return np.divide(g, x)
 
 
 def _evaluate_multiply_no_nan(g: Any, x: Any) -> Any:
-    zero = np.equal(g, 0)
-    if np.count_nonzero(zero):
-        x = np.where(zero, 0, x)
+    if _has_zeros(g):
+        x = np.where(np.equal(g, 0), 0, x)
     return np.multiply(g, x)
 
 
@@ -188,14 +190,14 @@ divide_no_nan_p = elementwise(
     "divide_no_nan",
     np.divide,
     lambda g, out, x, y: divide_no_nan(g, y),
-    lambda g, out, x, y: negative(divide_no_nan(multiply(g, out), y)),
+    lambda g, out, x, y: negative(divide_no_nan(multiply_no_nan(out, g), y)),
     evaluate=_evaluate_divide_no_nan,
 )
 multiply_no_nan_p = elementwise(
     "multiply_no_nan",
     np.multiply,
     lambda g, out, x, y: multiply_no_nan(g, y),
-    lambda g, out, x, y: multiply_no_nan(g, x),
+    lambda g, out, x, y: multiply_no_nan(x, g),
     evaluate=_evaluate_multiply_no_nan,
 )
 
@@ -319,13 +321,15 @@ divide_p = elementwise(
     "divide",
     np.divide,
     lambda g, out, x, y: divide_no_nan(g, y),
-    lambda g, out, x, y: negative(divide_no_nan(multiply(g, out), y)),
+    lambda g, out, x, y: negative(divide_no_nan(multiply_no_nan(g, out), y)),
     python=operator.truediv,
 )
 negative_p = elementwise("negative", np.negative, lambda g, out, x: negative(g), python=operator.neg)
 positive_p = elementwise("positive", np.positive, lambda g, out, x: g, python=operator.pos)
 square_p = elementwise("square", np.square, lambda g, out, x: g * (2 * x))
-reciprocal_p = elementwise("reciprocal", np.reciprocal, lambda g, out, x: multiply_no_nan(negative(g), out * out))
+reciprocal_p = elementwise(
+    "reciprocal", np.reciprocal, lambda g, out, x: negative(divide_no_nan(divide_no_nan(g, x), x))
+)
 floor_divide_p = elementwise("floor_divide", np.floor_divide, locally_constant=True, python=operator.floordiv)
 remainder_p = elementwise(
     "remainder",

@@ -7,6 +7,7 @@ its parameters while a function is staged, and would differentiate worse. Each w
 from __future__ import annotations
 
 import math
+from math import prod as product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,19 +15,36 @@ import numpy as np
 from fgrad.core.bind import bind
 from fgrad.core.errors import DtypeError, ShapeError
 from fgrad.core.primitive import Primitive, register
-from fgrad.core.shape import ShapeDtype
-from fgrad.ops.arithmetic import square, subtract
+from fgrad.core.shape import Shape, ShapeDtype
+from fgrad.core.tensor import Tensor
+from fgrad.ops.arguments import as_operand
+from fgrad.ops.arithmetic import divide, negative, square, subtract
 from fgrad.ops.declare import constant
-from fgrad.ops.exponential import exp
-from fgrad.ops.random_bits import open_unit, require_shape, unit_interval, unit_interval_p
+from fgrad.ops.exponential import exp, log
+from fgrad.ops.logic import equal
+from fgrad.ops.random_bits import (
+    draw_bits,
+    draw_integers,
+    open_unit,
+    require_shape,
+    unit_interval,
+    unit_interval_p,
+)
+from fgrad.ops.reductions import cumsum
+from fgrad.ops.selection import where
+from fgrad.ops.sorting import argsort, searchsorted
 from fgrad.ops.special import BLOCK, in_blocks, normal_cdf, normal_quantile
-from fgrad.ops.structure import unbroadcast
+from fgrad.ops.structure import convert, unbroadcast
 
-__all__ = ["bernoulli_p", "normal_p", "open_unit_p", "probabilities_p", "truncated_normal_p", "uniform_p"]
+__all__ = ["bernoulli_p", "choose", "normal_p", "random_order", "truncated_normal_p", "uniform_p"]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-open_unit_p = constant("open_unit", open_unit, lambda bits: ShapeDtype(bits.shape, np.dtype(np.float64)))
+_WORD = np.dtype(np.uint64)
+_INT64 = np.dtype(np.int64)
+_FLOAT64 = np.dtype(np.float64)
+
+open_unit_p = constant("open_unit", open_unit, lambda bits: ShapeDtype(bits.shape, _FLOAT64))
 
 
 def _bounds_rule(low_name: str, high_name: str) -> Any:
@@ -48,10 +66,10 @@ def _evaluate_uniform(bits: Array, low: Any, high: Any, dtype: np.dtype[Any]) ->
     first, last = np.asarray(low, dtype), np.asarray(high, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         width = last - first
-    if not np.all(first < last):
+    if not (first < last).all():
         message = f"minval must be below maxval, in {dtype}"
         raise ValueError(message)
-    if not np.all(np.isfinite(width)):
+    if not np.isfinite(width).all():
         message = f"maxval - minval must be finite, in {dtype}"
         raise ValueError(message)
     out = unit_interval(bits, dtype)
@@ -91,8 +109,8 @@ def _normal_block(bits: Array) -> Array:
     # p - 1/2 = (k + 1/2) / 2**53, with k the bits as a signed integer of 53 bits, or 2**32 of 32: exact, never 0,
     # symmetric, and so is the smaller tail.
     width = 8 * bits.dtype.itemsize
-    signed = bits.view(np.dtype(f"i{bits.dtype.itemsize}"))
-    if width > 53:  # noqa: PLR2004 - the bits of the significand
+    signed = bits.view(f"i{bits.dtype.itemsize}")
+    if width > 53:  # the bits of the significand
         signed, width = np.right_shift(signed, width - 53), 53
     centred = signed.astype(np.float64)
     centred += 0.5
@@ -105,7 +123,7 @@ normal_p = constant("normal", _evaluate_normal, lambda bits, dtype: ShapeDtype(b
 
 def _evaluate_truncated(bits: Array, lower: Any, upper: Any, dtype: np.dtype[Any]) -> Array:
     low, high = np.broadcast_arrays(np.asarray(lower, dtype), np.asarray(upper, dtype))
-    if not np.all(low < high):
+    if not (low < high).all():
         message = f"lower must be below upper, in {dtype}"
         raise ValueError(message)
     # An interval in the upper tail is drawn from as its mirror image, where probabilities keep their relative accuracy.
@@ -113,11 +131,13 @@ def _evaluate_truncated(bits: Array, lower: Any, upper: Any, dtype: np.dtype[Any
     below = np.where(mirrored, -high, low).astype(np.float64)
     above = np.where(mirrored, -low, high).astype(np.float64)
     start, end = in_blocks(normal_cdf, below), in_blocks(normal_cdf, above)
-    if not np.all(end > 0):
+    if not (end > 0).all():
         message = "the interval is so far out in a tail that its probability is less than the smallest float64"
         raise ValueError(message)
     unit = open_unit(bits)
     probability = start + np.where(mirrored, 1.0 - unit, unit) * (end - start)
+    # Rounding may reach 0 or 1, where an open side would give an infinity.
+    probability = np.clip(probability, 5e-324, 1.0 - 2.0**-53)
     draws = in_blocks(_quantile_block, np.broadcast_to(probability, bits.shape))
     return np.clip(np.where(mirrored, -draws, draws), low, high).astype(dtype)
 
@@ -158,10 +178,10 @@ truncated_normal_p = register(
 
 def _evaluate_bernoulli(bits: Array, p: Any) -> Array:
     threshold = np.asarray(p, np.float64)
-    if not np.all((threshold >= 0) & (threshold <= 1)):
+    if not ((threshold >= 0) & (threshold <= 1)).all():
         message = "p is a probability, from 0 to 1"
         raise ValueError(message)
-    return unit_interval(bits, np.dtype(np.float64)) < threshold
+    return unit_interval(bits, _FLOAT64) < threshold
 
 
 def _bernoulli_rule(bits: ShapeDtype, p: ShapeDtype) -> ShapeDtype:
@@ -181,7 +201,7 @@ def _evaluate_probabilities(p: Array, count: int, distinct: int) -> Array:
     if p.shape != (count,) or p.dtype.kind == "c":
         message = "p does not fit"
         raise ValueError(message)
-    if not np.all(p >= 0):
+    if not (p >= 0).all():
         message = "p has negative entries, or NaN"
         raise ValueError(message)
     resolution = np.finfo(p.dtype).eps if p.dtype.kind == "f" else 0.0
@@ -204,7 +224,34 @@ def _probabilities_rule(p: ShapeDtype, count: int, distinct: int) -> ShapeDtype:
     if p.shape != (count,):
         message = f"p needs shape ({count},), one probability for each of the choices, and has shape {p.shape}"
         raise ShapeError(message)
-    return ShapeDtype(p.shape, np.dtype(np.float64))
+    return ShapeDtype(p.shape, _FLOAT64)
 
 
-probabilities_p = constant("choice", _evaluate_probabilities, _probabilities_rule)
+probabilities_p = constant("choice_probabilities", _evaluate_probabilities, _probabilities_rule)
+
+
+def random_order(words: Tensor, count: int) -> Tensor:
+    """The integers below `count` in the order that sorts a random word for each."""
+    return _as_int64(argsort(draw_bits(words, (count,), _WORD)))
+
+
+def choose(words: Tensor, count: int, shape: Shape, *, replace: bool, p: Any) -> Tensor:
+    """Integers below `count`, with equal probabilities or with those of `p`, with or without replacement."""
+    size = product(shape)
+    if p is None:
+        if replace:
+            return draw_integers(words, shape, 0, max(count, 1), _INT64)
+        return random_order(words, count)[:size].reshape(shape)
+    probabilities = bind(probabilities_p, as_operand(p), count=count, distinct=0 if replace else size)
+    if replace:
+        ends = cumsum(probabilities)
+        points = bind(uniform_p, draw_bits(words, shape, _WORD), 0.0, ends[-1], dtype=_FLOAT64)
+        return _as_int64(searchsorted(ends, points, side="right"))
+    never = equal(probabilities, 0)
+    arrivals = negative(log(bind(open_unit_p, draw_bits(words, (count,), _WORD))))
+    waiting = where(never, np.inf, divide(arrivals, where(never, 1.0, probabilities)))
+    return _as_int64(argsort(waiting))[:size].reshape(shape)
+
+
+def _as_int64(positions: Tensor) -> Tensor:
+    return positions if positions.dtype == _INT64 else convert(positions, _INT64)

@@ -280,7 +280,7 @@ softmax_p = register(Primitive("softmax", _evaluate_softmax, lambda x, axes: x, 
 logsumexp_p = register(Primitive("logsumexp", _evaluate_logsumexp, same_dtype_rule, _logsumexp_vjp))
 
 
-def logsumexp(x: ArrayLike, /, axis: int | tuple[int, ...] | None = None, *, keepdims: bool = False) -> Tensor:
+def logsumexp(x: ArrayLike, /, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) over axes (all of them by default), without overflow; integers give float64.
 
     The gradient is softmax(x) = exp(x) / sum(exp(x)) =: p, and the Hessian diag(p) - p p^T. Of elements that are all

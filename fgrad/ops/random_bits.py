@@ -15,9 +15,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fgrad.core.bind import bind, bind_creation
 from fgrad.core.errors import DtypeError, ShapeError
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import Shape, ShapeDtype
+from fgrad.core.tensor import Tensor
 from fgrad.ops.declare import constant
 from fgrad.ops.special import BLOCK
 
@@ -26,11 +28,14 @@ __all__ = [
     "FOLDED",
     "SEEDS",
     "SPLIT",
+    "draw_bits",
+    "draw_integers",
     "fold_in_p",
     "integers_p",
     "open_unit",
     "philox_words",
     "random_bits_p",
+    "require_shape",
     "unit_interval",
     "unit_interval_p",
 ]
@@ -105,6 +110,11 @@ def _bits_rule(words: ShapeDtype, shape: Shape, dtype: np.dtype[Any], domain: in
 random_bits_p = constant("random_bits", _evaluate_bits, _bits_rule)
 
 
+def draw_bits(words: Tensor, shape: Shape, dtype: np.dtype[Any]) -> Tensor:
+    """The bits that a key gives for a draw: an operation, which is recorded while a function is staged."""
+    return bind_creation(random_bits_p, words, shape=shape, dtype=dtype, domain=DRAWS)
+
+
 # Keys folded with numbers.
 
 
@@ -149,9 +159,7 @@ def _broadcast(keys: Shape, data: Shape) -> Shape:
         raise ShapeError(message) from None
 
 
-fold_in_p = register(
-    Primitive("fold_in", _evaluate_fold_in, _fold_in_rule, locally_constant=True, takes_numbers=True)
-)
+fold_in_p = register(Primitive("fold_in", _evaluate_fold_in, _fold_in_rule, locally_constant=True, takes_numbers=True))
 
 
 # Uniform numbers.
@@ -159,6 +167,7 @@ fold_in_p = register(
 # The bits of the significand of a float of so many bytes.
 _PRECISION = {2: 11, 4: 24, 8: 53}
 _SIGNED = {2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+
 
 def unit_interval(bits: Array, dtype: np.dtype[Any]) -> Array:
     """Numbers k / 2**p in [0, 1), with k the highest p bits, as many as the dtype's significand has (53, 24 or 11)."""
@@ -181,7 +190,7 @@ def _unit_block(bits: Array, dtype: np.dtype[Any]) -> Array:
 def open_unit(bits: Array) -> Array:
     """Numbers (k + 1/2) / 2**w in (0, 1), exact in float64, with k the highest w bits: 52 of 64, or all of fewer."""
     width = 8 * bits.dtype.itemsize
-    if width > 52:  # noqa: PLR2004 - the last bit of the significand is the half
+    if width > 52:  # the significand has 53 bits, and the last one is the half
         bits, width = np.right_shift(bits, width - 52), 52
     out = bits.astype(np.float64)
     out += 0.5
@@ -189,9 +198,7 @@ def open_unit(bits: Array) -> Array:
     return out
 
 
-unit_interval_p = constant(
-    "unit_interval", unit_interval, lambda bits, dtype: ShapeDtype(bits.shape, dtype)
-)
+unit_interval_p = constant("unit_interval", unit_interval, lambda bits, dtype: ShapeDtype(bits.shape, dtype))
 
 
 # Integers in a range.
@@ -207,7 +214,8 @@ def _evaluate_integers(bits: Array, low: Any, high: Any, dtype: np.dtype[Any], w
     # At least one axis everywhere: arithmetic on NumPy scalars would warn of the overflow that modular arithmetic is.
     first, second = (np.atleast_1d(bits[0]), np.atleast_1d(bits[1])) if wide else (bits.reshape(shape or (1,)), None)
     if type(low) is int and type(high) is int:
-        _require_range(low, high - 1, dtype, in_order=low < high)
+        _require_order(low < high)
+        _require_within(low, high - 1, dtype)
         offset = _scale(first, second, np.array((high - low) % _WORD_LIMIT, _WORD))
         return np.add(offset, low % _WORD_LIMIT, out=offset).astype(dtype).reshape(shape)
     lowest, last = _inclusive_bounds(low, high, dtype)
@@ -226,23 +234,28 @@ def _scale(first: Array, second: Array | None, span: Array) -> Array:
     return np.where(span == 0, first, offset)
 
 
-def _require_range(smallest: int, largest: int, dtype: np.dtype[Any], *, in_order: bool) -> None:
-    if not in_order:
-        message = "minval must be below maxval"
-        raise ValueError(message)
+def _inclusive_bounds(low: Any, high: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """The first and the last integers of the ranges, modulo 2**64, when the dtype holds them and they are in order."""
+    smallest, largest, first = _read_bound(low, 0)
+    smallest_last, largest_last, last = _read_bound(high, -1)
+    _require_within(smallest, largest_last, dtype)
+    info = np.iinfo(dtype)
+    comparable = largest <= info.max and smallest_last >= info.min
+    _require_order(comparable and bool((first.astype(dtype) <= last.astype(dtype)).all()))
+    return first, last
+
+
+def _require_within(smallest: int, largest: int, dtype: np.dtype[Any]) -> None:
     info = np.iinfo(dtype)
     if smallest < info.min or largest > info.max:
         message = f"{dtype} holds integers from {info.min} to {info.max}, not all from {smallest} to {largest}"
         raise ValueError(message)
 
 
-def _inclusive_bounds(low: Any, high: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    """The first and the last integers of the ranges, modulo 2**64, when they are in order and within the dtype."""
-    smallest, largest, first = _read_bound(low, 0)
-    smallest_last, largest_last, last = _read_bound(high, -1)
-    _require_range(min(smallest, smallest_last + 1), max(largest - 1, largest_last), dtype, in_order=True)
-    _require_range(smallest, largest_last, dtype, in_order=_in_order(first, last, smallest_last, largest, dtype))
-    return first, last
+def _require_order(in_order: bool) -> None:
+    if not in_order:
+        message = "minval must be below maxval"
+        raise ValueError(message)
 
 
 def _read_bound(bound: Any, shift: int) -> tuple[int, int, Array]:
@@ -251,6 +264,9 @@ def _read_bound(bound: Any, shift: int) -> tuple[int, int, Array]:
         shifted = bound + shift
         return shifted, shifted, np.array([shifted % _WORD_LIMIT], _WORD)
     array = np.asarray(bound)
+    if array.dtype.kind not in "iu":
+        message = "bounds must be integers"
+        raise TypeError(message)
     smallest, largest = _extremes(array)
     return smallest + shift, largest + shift, np.atleast_1d(array.astype(_WORD)) + np.array(shift % _WORD_LIMIT, _WORD)
 
@@ -276,9 +292,7 @@ def _high_product(x: Array, y: Array) -> Array:
     return x_high * y_high + (middle >> _HALF) + (other >> _HALF)
 
 
-def _integers_rule(
-    bits: ShapeDtype, low: ShapeDtype, high: ShapeDtype, dtype: np.dtype[Any], wide: bool
-) -> ShapeDtype:
+def _integers_rule(bits: ShapeDtype, low: ShapeDtype, high: ShapeDtype, dtype: np.dtype[Any], wide: bool) -> ShapeDtype:
     shape = bits.shape[1:] if wide else bits.shape
     for name, bound in (("minval", low), ("maxval", high)):
         if bound.dtype.kind not in "iu":
@@ -298,3 +312,11 @@ def require_shape(name: str, given: Shape, shape: Shape) -> None:
 integers_p = register(
     Primitive("randint", _evaluate_integers, _integers_rule, locally_constant=True, takes_numbers=True)
 )
+
+
+def draw_integers(words: Tensor, shape: Shape, low: Any, high: Any, dtype: np.dtype[Any]) -> Tensor:
+    """Integers from low to high - 1, which are Python integers or operands."""
+    # Ranges that are not known to be narrow take a second word for each draw. It does not matter to those that are.
+    wide = not (type(low) is int and type(high) is int and high - low <= _NARROW_SPAN)
+    bits = draw_bits(words, (2, *shape) if wide else shape, _WORD)
+    return bind(integers_p, bits, low, high, dtype=dtype, wide=wide)

@@ -16,7 +16,7 @@ from fgrad.core.errors import ShapeError
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.pytree import tree_map
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
-from fgrad.core.tensor import ConcreteTensor, Tensor
+from fgrad.core.tensor import NUMERIC, ConcreteTensor, Tensor
 from fgrad.ops.arguments import dtype_of, shape_of
 
 __all__ = [
@@ -51,8 +51,7 @@ def stop_gradient(x: Any) -> Any:
 
 
 def _stop_leaf(leaf: Any) -> Any:
-    numeric = isinstance(leaf, Tensor | np.ndarray | np.generic) or type(leaf) in PYTHON_NUMBERS
-    return bind(stop_gradient_p, leaf) if numeric else leaf
+    return bind(stop_gradient_p, leaf) if isinstance(leaf, NUMERIC) else leaf
 
 
 stop_gradient_p = register(

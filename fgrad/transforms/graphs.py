@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 import attrs
-import numpy as np
 
 from fgrad.core.errors import DtypeError, at_user_line
 from fgrad.core.graph import Graph
@@ -15,7 +14,7 @@ from fgrad.core.key import Key
 from fgrad.core.pytree import flatten, flatten_with_path, unflatten
 from fgrad.core.shape import shape_dtype_of
 from fgrad.core.staging import stage
-from fgrad.core.tensor import Tensor
+from fgrad.core.tensor import NUMERIC
 
 __all__ = ["make_graph"]
 
@@ -67,7 +66,7 @@ def _staged_leaf(leaf: Any) -> Any:
 
 
 def _require_value(leaf: Any, args: tuple[Any, ...]) -> bool:
-    if isinstance(leaf, Tensor | Key | np.ndarray | np.generic | bool | int | float | complex):
+    if isinstance(leaf, (*NUMERIC, Key)):
         return True
     path = next(path for path, other in flatten_with_path(args)[0] if other is leaf)
     message = f"args{path} is a {type(leaf).__name__}; make_graph takes numbers, arrays and keys as arguments"

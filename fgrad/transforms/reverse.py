@@ -16,12 +16,14 @@ from fgrad.core.errors import DtypeError, NotDifferentiableError, ShapeError, Tr
 from fgrad.core.key import Key
 from fgrad.core.pytree import Structure, flatten, flatten_up_to, flatten_with_path, tree_map, unflatten
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, shape_dtype_of
-from fgrad.core.tensor import ConcreteTensor, Tensor, adopt, to_tensor
+from fgrad.core.tensor import NUMERIC, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.transforms.tape import Entry, TapeTrace, TapeTracer, lower, open_tape, walk_back, zeros_for
 
 __all__ = ["Pullback", "TapeRecord", "grad", "show_tape", "value_and_grad", "vjp"]
 
 P = ParamSpec("P")
+
+_INTEGERS = (int, np.integer)
 
 
 def grad(
@@ -97,7 +99,7 @@ def value_and_grad(
         loss, aux = _split_aux(out, trace) if has_aux else (out, None)
         value, gradients = _gradients(trace, loss, primals)
         result = unflatten(structure, gradients)
-        return (value, aux) if has_aux else value, result[0] if isinstance(argnums, int | np.integer) else result
+        return (value, aux) if has_aux else value, result[0] if isinstance(argnums, _INTEGERS) else result
 
     return value_and_gradient
 
@@ -114,7 +116,7 @@ def _gradients(trace: TapeTrace, loss: Any, primals: list[Any]) -> tuple[Any, li
 
 
 def _positions(argnums: int | Sequence[int], count: int, function: Callable[..., Any]) -> list[int]:
-    wanted = [argnums] if isinstance(argnums, int | np.integer) else list(argnums)
+    wanted = [argnums] if isinstance(argnums, _INTEGERS) else list(argnums)
     positions = []
     for argnum in wanted:
         position = operator.index(argnum)
@@ -180,13 +182,15 @@ def _split_aux(out: Any, trace: TapeTrace) -> tuple[Any, Any]:
 
 
 def _require_scalar(loss: Any) -> None:
+    if isinstance(loss, Tensor) and loss.shape == () and loss.dtype.kind == "f":
+        return
     if isinstance(loss, tuple | list) and loss:
         message = (
             f"grad needs a function that returns one scalar loss; it returned {_describe(loss)}. If the first of them "
             f"is the loss and the rest is extra, write fg.grad(f, has_aux=True)"
         )
         raise NotDifferentiableError(at_user_line(message))
-    if not isinstance(loss, Tensor | np.ndarray | np.generic | bool | int | float | complex):
+    if not isinstance(loss, NUMERIC):
         message = f"grad needs a function that returns a scalar loss; it returned {_describe(loss)}"
         raise NotDifferentiableError(at_user_line(message))
     aval = shape_dtype_of(loss)
@@ -326,7 +330,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
         out, aux = _split_aux(out, trace)
     out_leaves, out_structure = flatten(out)
     for leaf in out_leaves:
-        if not isinstance(leaf, Tensor | np.ndarray | np.generic | bool | int | float | complex):
+        if not isinstance(leaf, NUMERIC):
             message = f"vjp needs a function that returns numbers and arrays; it returned {_describe(leaf)}"
             raise TreeError(at_user_line(message))
     pullback = Pullback(

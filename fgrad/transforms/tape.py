@@ -34,7 +34,8 @@ class TapeTracer(Tracer):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The NumPy dtype of the elements."""
-        return shape_dtype_of(self.primal).dtype
+        primal = self.primal
+        return shape_dtype_of(primal).dtype if type(primal) in PYTHON_NUMBERS else primal.dtype
 
     @property
     def weak(self) -> bool:
@@ -210,7 +211,8 @@ def walk_back(entries: list[Entry | None], cotangents: list[Any], *, free: bool)
             contributions = rule(cotangent, slots, out, *primals, **params)
         else:
             contributions = rule(cotangent, slots, out, *primals)
-        for slot, contribution in zip(slots, contributions, strict=True):
+        for position, contribution in enumerate(contributions):
+            slot = slots[position]
             if slot and contribution is not None:
                 before = cotangents[slot]
                 cotangents[slot] = contribution if before is None else bind2(add_p, before, contribution)
