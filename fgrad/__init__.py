@@ -15,7 +15,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fgrad import errors, random, tree
-from fgrad._saving import load, save
 from fgrad.core.graph import Graph
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
@@ -128,10 +127,12 @@ from fgrad.transforms.reverse import grad, show_tape, value_and_grad, vjp
 
 if TYPE_CHECKING:
     from fgrad import data, nn, optim, testing, training
+    from fgrad._saving import load, save
 
 __version__ = "0.1.0"
 
 _LAZY = ("data", "nn", "optim", "testing", "training")
+_SAVING = ("load", "save")
 
 newaxis = None
 pi = 3.141592653589793
@@ -322,6 +323,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"fgrad.{name}")
+    if name in _SAVING:
+        return getattr(importlib.import_module("fgrad._saving"), name)
     message = f"module 'fgrad' has no attribute {name!r}"
     raise AttributeError(message)
 

@@ -58,6 +58,15 @@ def test_a_dtype_can_be_asked_for(build):
     assert build(fg.asarray([1.5]), dtype=int).dtype == "int64"
 
 
+@pytest.mark.parametrize("build", [fg.asarray, fg.array, fg.Tensor])
+def test_building_from_a_tensor_keeps_its_gradient(build):
+    tensor = fg.asarray([1.0, 2.0])
+    assert build(tensor) is tensor
+    assert float(fg.grad(lambda x: build(x) * build(x))(3.0)) == 6.0
+    np.testing.assert_array_equal(fg.grad(lambda x: fg.sum(build(x) * 2.0))(tensor), [2.0, 2.0])
+    assert fg.make_graph(lambda x: build(x))(tensor).outputs[0].aval.shape == (2,)
+
+
 @pytest.mark.parametrize("build", [fg.asarray, fg.array, fg.Tensor, fg.sin, lambda x: fg.asarray(1.0) + x, fg.sum])
 @pytest.mark.parametrize("data", ["text", b"bytes", ["a", "b"], [object()], {"a": 1}, {1.0}, None, object(), print])
 def test_what_holds_no_numbers_is_refused(build, data):

@@ -194,6 +194,14 @@ def test_a_header_of_absurd_size_costs_nothing(tmp_path):
     assert "it is truncated" in refusal(path)
 
 
+def test_a_shape_beyond_numpy(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(struct.pack(">HBB", 0, 0x08, 255) + struct.pack(">I", 1) * 255 + b"x")
+    assert "its header tells of uint8 of shape (1, 1, 1," in refusal(path)
+    path.write_bytes(struct.pack(">HBB4I", 0, 0x0E, 4, 0, *[2**32 - 1] * 3))
+    assert "its header tells of float64 of shape (0, 4294967295," in refusal(path)
+
+
 def test_corrupt_gzip(tmp_path):
     content = bytearray(gzip.compress(idx_bytes(np.arange(1000, dtype=np.int32))))
     content[len(content) // 2] ^= 0xFF

@@ -94,6 +94,22 @@ def test_shuffling_puts_every_sample_everywhere():
     assert ((counts - 100) ** 2 / 100).sum() * 3 / 4 < 27.9
 
 
+def test_the_order_is_the_same_for_every_kind_of_dataset():
+    key = random.key(4)
+    expected = seen(data.DataLoader(numbered(20), 6, shuffle=True).epoch(key))
+    for dataset in (Squares(20), numbered(20, (lambda key, x: x,))):
+        assert seen(data.DataLoader(dataset, 6, shuffle=True).epoch(key)) == expected
+
+
+def test_the_order_is_drawn_from_a_key_that_no_sample_has():
+    key = random.key(9)
+    order = seen(data.DataLoader(numbered(20), 20, shuffle=True).epoch(key))
+    for sample in range(20):
+        assert random.permutation(random.fold_in(key, sample), 20).tolist() != order
+    assert random.permutation(random.key(9), 20).tolist() != order
+    random.bits(key)  # an epoch consumes nothing of its key: no warning here
+
+
 def test_iterators_are_independent():
     loader = data.DataLoader(numbered(10), 2, shuffle=True)
     key = random.key(5)
@@ -307,7 +323,8 @@ def test_loaders_and_datasets_are_static_records():
     assert fg.tree.leaves((loader, dataset, data.digits())) == []
     assert fg.tree.structure(loader) == fg.tree.structure(data.DataLoader(dataset, 2))
     listed = [np.zeros(3), np.ones(3)]
-    assert data.DataLoader(listed) == data.DataLoader(listed)
+    assert data.DataLoader(listed) == data.DataLoader(listed) != data.DataLoader([np.zeros(3), np.ones(3)])
+    assert hash(data.DataLoader(listed)) == hash(data.DataLoader(listed))
     with pytest.raises(AttributeError):
         loader.batch_size = 5
     assert repr(data.DataLoader(dataset, 2)) == (
@@ -331,6 +348,7 @@ def test_indices_of_a_dataset_are_those_of_its_arrays(count, values):
     for given_index in (several, np.array(several, int), fg.asarray(np.array(several, int))):
         assert dataset[given_index][1].tolist() == [i % count for i in several]
         assert dataset[given_index][0].shape == (len(several), 1)
+        assert not dataset[given_index][0].flags.writeable
     mask = np.array(values.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
     assert dataset[mask][1].tolist() == np.flatnonzero(mask).tolist()
 

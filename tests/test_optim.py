@@ -140,9 +140,9 @@ def test_every_optimizer_finds_a_minimum(optimizer):
 
     params = {"x": fg.asarray(-0.5), "y": fg.asarray(0.5)}
     opt_state = optimizer.init(params)
-    for _ in range(1500):
+    for _ in range(600):
         params, opt_state = optimizer.step(params, fg.grad(loss)(params), opt_state)
-    assert loss(params).item() < 1e-3
+    assert loss(params).item() < 1e-2
 
 
 # Dtypes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -38,12 +39,13 @@ C = TypeVar("C", bound=type)
 class NodeRule:
     """How a container type is taken apart into children and metadata, and put together again.
 
-    `flatten` returns (children, metadata, entries), where an entry is the piece of path that leads to a child
-    (``['weight']``, ``[2]``, ``.params``) and metadata is compared by ``==``.
+    `flatten` returns (children, metadata), metadata compared by ``==``; `entries`, for these two, the pieces of path
+    that lead to the children (``['weight']``, ``[2]``, ``.params``), which only messages and path functions need.
     """
 
-    flatten: Callable[[Any], tuple[Sequence[Any], Any, Sequence[str]]]
+    flatten: Callable[[Any], tuple[Sequence[Any], Any]]
     unflatten: Callable[[Any, Sequence[Any]], Any]
+    entries: Callable[[Sequence[Any], Any], Sequence[str]]
 
 
 @attrs.frozen(repr=False)
@@ -94,12 +96,7 @@ def register_node(
     if _RULES.get(node_type) is not None:
         message = f"{node_type.__name__} is registered as a pytree node already"
         raise ValueError(message)
-
-    def flatten_with_entries(node: Any) -> tuple[Sequence[Any], Any, Sequence[str]]:
-        children, metadata = flatten_node(node)
-        return children, metadata, _positions(children)
-
-    _RULES[node_type] = NodeRule(flatten_with_entries, unflatten_node)
+    _RULES[node_type] = NodeRule(flatten_node, unflatten_node, _positions)
 
 
 def register_static(node_type: C) -> C:
@@ -115,15 +112,19 @@ def register_static(node_type: C) -> C:
     >>> fg.tree.leaves({"scale": Scale(2.0), "x": 1.0})
     [1.0]
     """
-    _RULES[node_type] = NodeRule(lambda node: ((), node, ()), lambda metadata, _: metadata)
+    _RULES[node_type] = NodeRule(lambda node: ((), node), lambda metadata, _: metadata, _positions)
     return node_type
 
 
-def _positions(children: Sequence[Any]) -> Sequence[str]:
+def _positions(children: Sequence[Any], _: Any) -> Sequence[str]:
     return [f"[{position}]" for position in range(len(children))]
 
 
-def _flatten_dict(node: dict[Any, Any]) -> tuple[Sequence[Any], Any, Sequence[str]]:
+def _dict_entries(_: Sequence[Any], keys: tuple[Any, ...]) -> Sequence[str]:
+    return [f"[{key!r}]" for key in keys]
+
+
+def _flatten_dict(node: dict[Any, Any]) -> tuple[Sequence[Any], Any]:
     try:
         keys = sorted(node)
     except TypeError:
@@ -131,24 +132,25 @@ def _flatten_dict(node: dict[Any, Any]) -> tuple[Sequence[Any], Any, Sequence[st
             f"the keys of a dict in a pytree must be sortable, so that equal dicts have equal structure: {list(node)}"
         )
         raise TreeError(message) from None
-    return [node[key] for key in keys], tuple(keys), [f"[{key!r}]" for key in keys]
+    return [node[key] for key in keys], tuple(keys)
 
 
 def _sequence_rule(build: Callable[[Sequence[Any]], Any]) -> NodeRule:
-    def flatten_sequence(node: Sequence[Any]) -> tuple[Sequence[Any], Any, Sequence[str]]:
-        return node, None, _positions(node)
+    def flatten_sequence(node: Sequence[Any]) -> tuple[Sequence[Any], Any]:
+        return node, None
 
-    return NodeRule(flatten_sequence, lambda _, children: build(children))
+    return NodeRule(flatten_sequence, lambda _, children: build(children), _positions)
 
 
-_RULES[dict] = NodeRule(_flatten_dict, lambda keys, children: dict(zip(keys, children, strict=True)))
+_RULES[dict] = NodeRule(_flatten_dict, lambda keys, children: dict(zip(keys, children, strict=True)), _dict_entries)
 _RULES[collections.OrderedDict] = NodeRule(
-    lambda node: (list(node.values()), tuple(node), [f"[{key!r}]" for key in node]),
+    lambda node: (list(node.values()), tuple(node)),
     lambda keys, children: collections.OrderedDict(zip(keys, children, strict=True)),
+    _dict_entries,
 )
 _RULES[list] = _sequence_rule(list)
 _RULES[tuple] = _sequence_rule(tuple)
-_RULES[type(None)] = NodeRule(lambda _: ((), None, ()), lambda *_: None)
+_RULES[type(None)] = NodeRule(lambda _: ((), None), lambda *_: None, _positions)
 
 
 def _rule_of(node_type: type) -> NodeRule | None:
@@ -165,7 +167,7 @@ def _find_rule(node_type: type) -> NodeRule | None:
         return None
     if issubclass(node_type, tuple) and hasattr(node_type, "_fields"):
         entries = [f".{name}" for name in node_type._fields]
-        return NodeRule(lambda node: (node, None, entries), lambda _, children: node_type(*children))
+        return NodeRule(lambda node: (node, None), lambda _, children: node_type(*children), lambda *_: entries)
     if attrs.has(node_type):
         return _record_rule(node_type, {field.name: field.metadata for field in attrs.fields(node_type)})
     if dataclasses.is_dataclass(node_type):
@@ -178,8 +180,8 @@ def _record_rule(node_type: type, fields: dict[str, Any]) -> NodeRule:
     static = [name for name, metadata in fields.items() if metadata.get("static")]
     entries = [f".{name}" for name in dynamic]
 
-    def flatten_record(node: Any) -> tuple[Sequence[Any], Any, Sequence[str]]:
-        return [getattr(node, name) for name in dynamic], tuple([getattr(node, name) for name in static]), entries
+    def flatten_record(node: Any) -> tuple[Sequence[Any], Any]:
+        return [getattr(node, name) for name in dynamic], tuple([getattr(node, name) for name in static])
 
     def unflatten_record(metadata: Any, children: Sequence[Any]) -> Any:
         # Past __init__, so that converters and validators never see a tracer.
@@ -188,7 +190,7 @@ def _record_rule(node_type: type, fields: dict[str, Any]) -> NodeRule:
             object.__setattr__(node, name, value)
         return node
 
-    return NodeRule(flatten_record, unflatten_record)
+    return NodeRule(flatten_record, unflatten_record, lambda *_: entries)
 
 
 IsLeaf = Callable[[Any], bool]
@@ -213,7 +215,7 @@ def _flatten_into(tree: Any, leaves: list[Any], is_leaf: IsLeaf | None) -> Struc
     if rule is None:
         leaves.append(tree)
         return _LEAF
-    children, metadata, _ = rule.flatten(tree)
+    children, metadata = rule.flatten(tree)
     before = len(leaves)
     structures = tuple([_flatten_into(child, leaves, is_leaf) for child in children])
     return Structure(type(tree), metadata, structures, len(leaves) - before)
@@ -236,9 +238,7 @@ def _unflatten_from(structure: Structure, leaves: Any) -> Any:
     if structure.node_type is None:
         return next(leaves)
     children = [_unflatten_from(child, leaves) for child in structure.children]
-    rule = _rule_of(structure.node_type)
-    assert rule is not None, structure.node_type
-    return rule.unflatten(structure.metadata, children)
+    return _node_rule(structure).unflatten(structure.metadata, children)
 
 
 def tree_leaves(tree: Any, is_leaf: IsLeaf | None = None) -> list[Any]:
@@ -260,8 +260,8 @@ def flatten_with_path(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[tu
         if rule is None:
             found.append((path, node))
             return
-        children, _, entries = rule.flatten(node)
-        for entry, child in zip(entries, children, strict=True):
+        children, metadata = rule.flatten(node)
+        for entry, child in zip(rule.entries(children, metadata), children, strict=True):
             visit(child, path + entry)
 
     visit(tree, "")
@@ -275,31 +275,46 @@ def flatten_up_to(structure: Structure, tree: Any, name: str = "tree") -> list[A
         TreeError: when the tree parts from the structure, naming the path, which starts with `name`.
     """
     found: list[Any] = []
-    _flatten_up_to(structure, tree, name, found)
+    if not _collect(structure, tree, found):
+        raise TreeError(_explain_mismatch(structure, tree, name))
     return found
 
 
-def _flatten_up_to(structure: Structure, tree: Any, path: str, found: list[Any]) -> None:
+def _collect(structure: Structure, tree: Any, found: list[Any]) -> bool:
     if structure.node_type is None:
         found.append(tree)
-        return
+        return True
+    if type(tree) is not structure.node_type:
+        return False
+    children, metadata = _node_rule(structure).flatten(tree)
+    if metadata != structure.metadata or len(children) != len(structure.children):
+        return False
+    return all(map(_collect, structure.children, children, itertools.repeat(found)))
+
+
+def _node_rule(structure: Structure) -> NodeRule:
+    assert structure.node_type is not None
+    rule = _rule_of(structure.node_type)
+    assert rule is not None, structure.node_type
+    return rule
+
+
+def _explain_mismatch(structure: Structure, tree: Any, path: str) -> str:
+    """Where a tree parts from a structure, by a second walk that only a mismatch pays for; empty where it does not."""
     expected = structure.node_type
+    if expected is None:
+        return ""
     if type(tree) is not expected:
-        message = f"{path} is a {type(tree).__name__} where a {expected.__name__} is expected"
-        raise TreeError(message)
-    rule = _rule_of(expected)
-    assert rule is not None, expected
-    children, metadata, entries = rule.flatten(tree)
+        return f"{path} is a {type(tree).__name__} where a {expected.__name__} is expected"
+    rule = _node_rule(structure)
+    children, metadata = rule.flatten(tree)
     if metadata != structure.metadata:
-        message = (
-            f"{path} has {_describe_metadata(metadata)} where {_describe_metadata(structure.metadata)} is expected"
-        )
-        raise TreeError(message)
+        return f"{path} has {_describe_metadata(metadata)} where {_describe_metadata(structure.metadata)} is expected"
     if len(children) != len(structure.children):
-        message = f"{path} has {len(children)} entries where {len(structure.children)} are expected"
-        raise TreeError(message)
-    for child_structure, child, entry in zip(structure.children, children, entries, strict=True):
-        _flatten_up_to(child_structure, child, path + entry, found)
+        return f"{path} has {len(children)} entries where {len(structure.children)} are expected"
+    pieces = zip(structure.children, children, rule.entries(children, metadata), strict=True)
+    messages = (_explain_mismatch(child_structure, child, path + entry) for child_structure, child, entry in pieces)
+    return next(filter(None, messages), "")
 
 
 def _describe_metadata(metadata: Any) -> str:

@@ -35,7 +35,7 @@ class _Record(weakref.ref[Key]):
 
     __slots__ = ("identity", "latest", "uses")
     identity: int
-    uses: dict[Any, Use]  # by position; and by (position, use) the other uses that were warned of
+    uses: dict[Any, Use]  # by position; and by (position, code, instruction) the later uses that are settled
     latest: Use
 
 
@@ -78,7 +78,10 @@ def _new_record(root: Key, identity: int) -> _Record:
     record = _Record(root, _forget)
     record.identity = identity
     record.uses = {}
-    return _records.setdefault(identity, record)
+    known = _records.setdefault(identity, record)
+    if known() is not root:
+        known = _records[identity] = record
+    return known
 
 
 def _forget(record: Any) -> None:
@@ -109,11 +112,14 @@ def _user_frame(frame: FrameType | None) -> FrameType | None:
 
 def _judge(record: _Record, position: int, first: Use, now: Use) -> None:
     staged_twice = now[2] != 0 and first[2] == now[2]
-    if not (_strict.holders or staged_twice) and (position, now) in record.uses:
-        return  # a loop that was warned of before
+    exact = bool(_strict.holders) or staged_twice
+    settled = (position, *now[:2])
+    if not exact and not now[2] and settled in record.uses:
+        return
     first_line, line = _source_line(first), _source_line(now)
-    if not (_strict.holders or staged_twice or first_line != line):
-        record.uses[position] = now  # a new trace of the same function: its own second use would be one again
+    if not exact and _is_same_line(first_line, line):
+        # Another trace of a function runs it anew: a second use is to be one within this trace.
+        record.uses[position if now[2] else settled] = now
         return
     once = ", in one run of a staged function" if staged_twice else ""
     message = (
@@ -125,7 +131,13 @@ def _judge(record: _Record, position: int, first: Use, now: Use) -> None:
     if _strict.holders:
         raise KeyReuseError(message)
     warnings.warn(message, KeyReuseWarning, stacklevel=_user_depth())
-    record.uses[position, now] = now
+    record.uses[settled] = now
+
+
+def _is_same_line(first: SourceLine | None, second: SourceLine | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return (first.filename, first.line) == (second.filename, second.line)
 
 
 def _source_line(use: Use) -> SourceLine | None:

@@ -67,6 +67,9 @@ def subtract(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 def multiply(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 * x2, elementwise with broadcasting; the partial derivatives are x2 and x1.
 
+    Where the cotangent is zero, as in the branch of a `where` that is not taken, the contribution is zero even if the
+    other factor is infinite or NaN.
+
     >>> import fgrad as fg
     >>> fg.multiply(fg.asarray([1.0, 2.0]), 3.0)
     Tensor([3., 6.], dtype=float64)
@@ -313,8 +316,8 @@ subtract_p = elementwise(
 multiply_p = elementwise(
     "multiply",
     np.multiply,
-    lambda g, out, x, y: multiply(g, y),
-    lambda g, out, x, y: multiply(g, x),
+    lambda g, out, x, y: multiply_no_nan(g, y),
+    lambda g, out, x, y: multiply_no_nan(g, x),
     python=operator.mul,
 )
 divide_p = elementwise(

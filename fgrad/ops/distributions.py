@@ -227,7 +227,7 @@ def _probabilities_rule(p: ShapeDtype, count: int, distinct: int) -> ShapeDtype:
     return ShapeDtype(p.shape, _FLOAT64)
 
 
-probabilities_p = constant("choice_probabilities", _evaluate_probabilities, _probabilities_rule)
+probabilities_p = constant("choice", _evaluate_probabilities, _probabilities_rule)
 
 
 def random_order(words: Tensor, count: int) -> Tensor:

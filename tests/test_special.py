@@ -1,0 +1,133 @@
+"""erf and erfinv: accuracy, special values, dtypes and derivatives."""
+
+import math
+from decimal import Decimal, localcontext
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special
+
+import fgrad as fg
+from fgrad.ops.special import BLOCK, erf, erfinv, in_blocks, normal_cdf, normal_quantile
+from fgrad.testing import check_grads
+
+EPS = np.finfo(float).eps
+INF, NAN = math.inf, math.nan
+
+
+def exact_erf(x):
+    """erf by its Taylor series in 60 digits: sum of (-1)^n x^(2n+1) / (n! (2n+1)), times 2 / sqrt(pi)."""
+    with localcontext() as context:
+        context.prec = 60
+        z = Decimal(x)
+        term, total, n = z, z, 0
+        while abs(term) > Decimal(10) ** -55:
+            n += 1
+            term *= -z * z / n
+            total += term / (2 * n + 1)
+        pi = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
+        return float(total * 2 / pi.sqrt())
+
+
+# Around the places where one formula takes over from another, and on each of them.
+POINTS = [1e-300, 1e-8, 0.1, 0.3, 0.4687, 0.46875, 0.46876, 0.5, 0.9, 1.3, 2.0, 2.7, 3.5, 3.9999, 4.0, 4.0001, 4.6]
+
+
+def test_erf_to_the_last_bits():
+    found = np.asarray(erf(np.array(POINTS)))
+    expected = np.array([exact_erf(x) for x in POINTS])
+    assert np.abs(found / expected - 1).max() <= 2.5 * EPS
+    np.testing.assert_array_equal(np.asarray(erf(-np.array(POINTS))), -found)
+
+
+@given(st.lists(st.floats(-8, 8), min_size=1, max_size=50))
+def test_erf_is_scipys(values):
+    np.testing.assert_allclose(np.asarray(erf(values)), special.erf(values), rtol=4 * EPS, atol=1e-323)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=50))
+def test_erfinv_is_the_inverse(values):
+    x = np.array(values)
+    inverse = np.asarray(erfinv(x))
+    np.testing.assert_allclose(inverse, special.erfinv(x), rtol=8 * EPS, atol=1e-323)
+    # The inverse is well conditioned by 1 - |x|, which is exact from 1/2 on.
+    tail = np.abs(x) > 0.5
+    condition = 1 + 2 * np.minimum(np.abs(inverse[tail]), 6) ** 2
+    assert (
+        np.abs(special.erfc(np.abs(inverse[tail])) - (1 - np.abs(x[tail])))
+        <= 8 * EPS * condition * (1 - np.abs(x[tail]))
+    ).all()
+    np.testing.assert_allclose(special.erf(inverse[~tail]), x[~tail], rtol=8 * EPS, atol=1e-323)
+
+
+def test_special_values():
+    np.testing.assert_array_equal(np.asarray(erf([0.0, INF, -INF, NAN, 1e300])), [0.0, 1.0, -1.0, NAN, 1.0])
+    np.testing.assert_array_equal(np.asarray(erfinv([0.0, 1.0, -1.0, NAN, 1.5, -INF])), [0.0, INF, -INF, NAN, NAN, NAN])
+    for function in (erf, erfinv):
+        zeros = np.asarray(function([0.0, -0.0]))
+        assert np.signbit(zeros).tolist() == [False, True]
+        assert function(np.zeros((2, 0))).shape == (2, 0)
+        assert function(0.5).shape == ()
+
+
+@pytest.mark.parametrize("function", [erf, erfinv])
+def test_dtypes(function):
+    values = [-0.9, -0.3, 0.0, 0.5, 0.999]
+    exact = np.asarray(function(values))
+    for dtype in ("float16", "float32", "float64"):
+        x = fg.asarray(values, dtype)
+        found = function(x)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(function(np.asarray(x, float))).astype(dtype))
+        np.testing.assert_allclose(np.asarray(found, float), exact, rtol=600 * np.finfo(dtype).eps)
+    assert function(fg.asarray([0, 1])).dtype == np.float64
+    assert function(fg.asarray([0, 1], "int16")).dtype == np.float32
+    assert function(0).dtype == np.float64
+    graph = fg.make_graph(function)(fg.asarray(values, "float32"))
+    graph.check()
+    assert fg.tree.equal(graph(fg.asarray(values, "float32")), function(fg.asarray(values, "float32")))
+    for wrong in (fg.asarray([1j]), 1j, np.zeros(2, np.longdouble)):
+        with pytest.raises(
+            TypeError, match=r"\[erf(inv)?\] on .*it is defined for floats of up to 64 bits, not for dtype"
+        ):
+            function(wrong)
+
+
+def test_derivatives():
+    check_grads(erf, (fg.asarray([-2.0, -0.4, 0.0, 0.5, 1.0]),), order=3)
+    check_grads(erfinv, (fg.asarray([-0.9, -0.4, 0.0, 0.5, 0.8]),), order=3)
+    check_grads(lambda x: erf(x) * erfinv(x), (0.5,), order=2)
+    assert fg.grad(erf)(0.0).item() == pytest.approx(2 / math.sqrt(math.pi), rel=EPS)
+    assert fg.grad(erfinv)(fg.asarray(0.0, "float32")).dtype == np.float32
+
+
+def test_derivatives_at_the_ends():
+    assert fg.grad(erfinv)(1.0).item() == INF
+    untaken = fg.grad(lambda x: fg.sum(fg.where(x < 1, erfinv(x), 0.0)))(fg.asarray([0.0, 1.0, -1.0]))
+    assert untaken.tolist() == [math.sqrt(math.pi) / 2, 0.0, INF]
+    assert fg.grad(erf)(fg.asarray(INF)).item() == 0.0
+
+
+@given(st.lists(st.floats(-45, 45), min_size=1, max_size=40))
+def test_normal_cdf_keeps_its_lower_tail(values):
+    x = np.array(values)
+    np.testing.assert_allclose(normal_cdf(x), special.ndtr(x), rtol=2e-13, atol=1e-306)
+
+
+@given(st.lists(st.floats(1e-300, 0.5), min_size=1, max_size=40))
+def test_normal_quantile_of_small_probabilities(values):
+    p = np.array(values)
+    np.testing.assert_allclose(normal_quantile(p - 0.5, p), special.ndtri(p), rtol=1e-13, atol=1e-15)
+    np.testing.assert_array_equal(normal_quantile(0.5 - p, p), -normal_quantile(p - 0.5, p))
+
+
+def test_blocks_are_invisible():
+    x = np.linspace(-3, 3, 2 * BLOCK + 7)
+    for kernel in (np.sin, normal_cdf):
+        np.testing.assert_array_equal(in_blocks(kernel, x), kernel(x))
+        np.testing.assert_array_equal(in_blocks(kernel, x[::-1]), kernel(x[::-1].copy()))
+    large = np.asarray(erf(x))
+    np.testing.assert_array_equal(large[:5], np.asarray(erf(x[:5])))
+    np.testing.assert_array_equal(large[-5:], np.asarray(erf(x[-5:])))
