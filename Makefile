@@ -31,8 +31,9 @@ help:
 train: $(VENV)/.installed-train
 	$(PY) docs/tutorials/train_mnist.py $(if $(DATA),--data-dir "$(DATA)") --epochs $(EPOCHS) --batch-size $(BATCH) $(ARGS)
 
+# One thread of BLAS in each test process: there are as many processes as cores already.
 test: $(VENV)/.installed-dev
-	$(PY) -m pytest --numprocesses auto --maxprocesses 8 --hypothesis-profile $(PROFILE) $(ARGS)
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses auto --maxprocesses 8 --hypothesis-profile $(PROFILE) $(ARGS)
 
 docs: $(VENV)/.installed-dev
 	$(PY) -m pytest README.md docs $(ARGS)

@@ -10,8 +10,9 @@ Tensor([-1.15218926, -0.05073579], dtype=float64)
 Tensor([0.92091425, 0.27178109], dtype=float64)
 
 What a key gives never changes: bits, integers, uniform numbers, masks, permutations and keys are the same to the bit on
-every platform and in every later release; what passes through a logarithm (`normal`, `truncated_normal`) is the same
-to 2 units in the last place. There is no global generator and no global seed.
+every platform and in every later release. Normal numbers, which pass through a logarithm, are the same to 2 units in
+the last place, and so are the probabilities that `truncated_normal` takes quantiles of. There is no global generator
+and no global seed.
 
 Two draws from one key give dependent numbers. That is noticed where two different source lines consume the same key
 object: `KeyReuseWarning` names both. `split` and all draws consume a key, `fold_in` does not. The same line may run

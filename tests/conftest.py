@@ -6,7 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-CI_EXAMPLES = 20
+CI_EXAMPLES = 15
 
 # No deadline: the first call of anything pays for imports, and shared machines stall.
 settings.register_profile("ci", derandomize=True, max_examples=CI_EXAMPLES, deadline=None)

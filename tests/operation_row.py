@@ -18,17 +18,24 @@ DTYPES = {
     "b": ["bool"],
     "i": ["int64", "int32", "int8"],
     "u": ["uint8", "uint64"],
+    "v": ["uint8"],  # every signed dtype has a common integer dtype with it
     "f": ["float64", "float32"],
     "h": ["float16"],
     "c": ["complex128", "complex64"],
 }
 
 
-@attrs.frozen(eq=False)
 class Constant:
-    """An array among the arguments that no transform may trace, since the shape of the result depends on it."""
+    """An array among the arguments that no transform may trace, since the shape of the result depends on it.
 
-    value: np.ndarray
+    A plain class, and so a leaf of pytrees: a record would be a node.
+    """
+
+    def __init__(self, value: np.ndarray) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Constant({self.value!r})"
 
 
 @attrs.frozen(eq=False)
@@ -62,7 +69,7 @@ def _constant(leaf: Any) -> Any:
 Calls = SearchStrategy[Call]
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Row:
     """One operation: its public function (or a function that binds the primitive), and how it is tested.
 
@@ -76,6 +83,7 @@ class Row:
         counterpart: the function of NumPy that runs this operation when it meets a tensor.
         rtol: how far values may be from the reference, by the bytes of one real number; 0 is equality.
         staged: the function can be staged (its result does not depend on values in Python).
+        mixed: the operands may have different dtypes.
         eps: the step of the differences, where the default leaves the domain.
     """
 
@@ -88,7 +96,11 @@ class Row:
     counterpart: Callable[..., Any] | None = None
     rtol: dict[int, float] = attrs.field(factory=dict)
     staged: bool = True
+    mixed: bool = True
     eps: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<row {self.name}>"
 
 
 # Rounding in another order than NumPy's, by the bytes of one real number.
@@ -118,7 +130,7 @@ def complex_arrays(shape: Any = None, low: float = -2.0, high: float = 2.0) -> S
         real, seed = pair
         generator = np.random.default_rng(seed)
         imaginary = generator.permutation(np.linspace(0.2, 0.9, real.size)).reshape(real.shape)
-        return real + 1j * imaginary * generator.choice([-1.0, 1.0], real.shape)
+        return np.asarray(real + 1j * imaginary * generator.choice([-1.0, 1.0], real.shape))
 
     return st.tuples(smooth_arrays(shape, low, high), st.integers(0, 2**32 - 1)).map(join)
 
@@ -225,6 +237,7 @@ def over_axes(
     operands: Callable[[Any], SearchStrategy[np.ndarray]],
     *,
     several: bool = True,
+    min_dims: int = 0,
     min_side: int = 0,
     keepdims: bool = True,
     **options: Any,
@@ -237,4 +250,4 @@ def over_axes(
             named["keepdims"] = st.booleans()
         return optional(call(operands(shape)), axis=strategies.axes(len(shape), several=several), **named)
 
-    return with_shape(build, min_side=min_side)
+    return with_shape(build, min_dims=min_dims, min_side=min_side)

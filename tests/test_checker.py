@@ -120,7 +120,9 @@ def test_the_message_names_numbers_and_tolerances():
     assert "rtol 1e-05" in message
     assert "atol 1e-08" in message
     assert "step 0.00195" in message
-    reverse, differences = (float(message.split(part)[1].split()[0].strip(",")) for part in ("mode gives", "rences give"))
+    reverse, differences = (
+        float(message.split(part)[1].split(maxsplit=1)[0].strip(",")) for part in ("mode gives", "rences give")
+    )
     np.testing.assert_allclose(reverse, 1.001 * differences, rtol=1e-9)
 
 
@@ -218,7 +220,11 @@ def test_zero_size_and_zero_dimensions_pass():
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ((fg.sin, X), TypeError, r"args is the tuple of f's positional arguments, not a ndarray: check_grads\(f, \(x,\)\)"),
+        (
+            (fg.sin, X),
+            TypeError,
+            r"args is the tuple of f's positional arguments, not a ndarray: check_grads\(f, \(x,\)\)",
+        ),
         ((X, (X,)), TypeError, "takes a function and its arguments, not a ndarray"),
         ((fg.sin, (X,), 0), ValueError, "order is the highest order of derivative to check, 1 or more, not 0"),
         ((fg.sin, (3,)), NotDifferentiableError, "no floating-point or complex leaf"),

@@ -63,8 +63,8 @@ def while_tracing(action, x=X):
         lambda t: np.outer(A, t),
         lambda t: np.trace(t[:, :2] @ t[:, :2]),
         lambda t: np.cumsum(t * t, axis=1),
-        lambda t: np.var(t),
-        lambda t: np.prod(t),
+        np.var,
+        np.prod,
         lambda t: np.pad(t * t, 1),
         lambda t: np.tril(t * t),
         lambda t: np.take(t * t, [0, 1, 1], axis=1),
@@ -98,8 +98,22 @@ def test_plain_numpy_code_is_differentiable_as_it_stands():
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(
     "operate",
-    [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.floordiv, operator.mod]
-    + [operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne, divmod],
+    [
+        operator.add,
+        operator.sub,
+        operator.mul,
+        operator.truediv,
+        operator.pow,
+        operator.floordiv,
+        operator.mod,
+        operator.lt,
+        operator.le,
+        operator.gt,
+        operator.ge,
+        operator.eq,
+        operator.ne,
+        divmod,
+    ],
 )
 def test_an_array_and_a_tensor_either_way_round(operate, reverse):
     x, y = (A, np.abs(X) + 1) if reverse else (np.abs(X) + 1, A)
@@ -137,11 +151,11 @@ def test_numpy_options_that_counterparts_know():
         (np.gradient, r"np\.gradient"),
         (np.modf, r"np\.modf"),
         (np.fft.fft, r"np\.fft\.fft"),
-        (lambda t: np.add.accumulate(t), r"np\.add\.accumulate"),
+        (np.add.accumulate, r"np\.add\.accumulate"),
         (lambda t: np.add.outer(t, t), r"np\.add\.outer"),
         (lambda t: np.add.reduceat(t, [0, 1]), r"np\.add\.reduceat"),
         (lambda t: np.sin(t, where=X > 0), r"np\.sin with where="),
-        (lambda t: np.hypot.reduce(t), r"np\.hypot\.reduce"),
+        (np.hypot.reduce, r"np\.hypot\.reduce"),
     ],
 )
 @pytest.mark.parametrize("concrete", [True, False])
@@ -169,7 +183,7 @@ def test_writing_into_an_array_raises_and_names_the_repair(concrete):
         np.sum(t, out=np.zeros(()))
 
     for action in (in_place, ufunc_out, function_out):
-        with pytest.raises(ImmutableError, match="a = a \\+ t|use the result"):
+        with pytest.raises(ImmutableError, match=r"a = a \+ t|use the result"):
             action(fg.asarray(X)) if concrete else while_tracing(action)
 
 
@@ -222,8 +236,8 @@ def test_the_same_conversion_works_outside_and_on_constants(name):
 
 def test_the_error_of_a_conversion_names_the_users_line():
     with pytest.raises(TracerConversionError) as caught:
-        while_tracing(lambda t: math.sin(t), 0.5)
-    assert "math.sin(t)" in str(caught.value)
+        while_tracing(lambda t: math.sin(t) + 1, 0.5)
+    assert "math.sin(t) + 1" in str(caught.value)
     assert __file__ in str(caught.value)
 
 
@@ -244,7 +258,7 @@ def test_reading_a_value_without_carrying_it_on_works_inside_grad():
         assert f"{t}" == str(t) == "0.5"
         assert [10, 20][fg.argmax(fg.stack([0.0 * t, t]))] == 20
         assert (t if t < 1 else None) is t
-        assert t in [t]
+        assert t == t
         return len(fg.stack([t, t]))
 
     assert while_tracing(read, 0.5) == 2
@@ -252,7 +266,14 @@ def test_reading_a_value_without_carrying_it_on_works_inside_grad():
 
 
 def test_reading_a_value_in_a_graph_raises():
-    for action in (bool, int, operator.index, lambda t: 1 if t > 0 else 2, lambda t: f"{t:.2f}", lambda t: list(range(t))):
+    for action in (
+        bool,
+        int,
+        operator.index,
+        lambda t: 1 if t > 0 else 2,
+        lambda t: f"{t:.2f}",
+        lambda t: list(range(t)),
+    ):
         with pytest.raises(TracerConversionError, match="make_graph is tracing"):
             fg.make_graph(action)(1)
 

@@ -16,7 +16,7 @@ import fgrad as fg
 from fgrad.errors import TreeError
 from fgrad.testing import strategies
 
-Point = collections.namedtuple("Point", ["x", "y"])
+Point = collections.namedtuple("Point", ["x", "y"])  # noqa: PYI024 - the untyped kind is what is tested
 
 
 class TypedPoint(typing.NamedTuple):

@@ -1,4 +1,4 @@
-"""Graphs: what staging writes down, how a graph prints, evaluates and checks itself, and how it nests with gradients."""
+"""Graphs: what staging writes down; how graphs print, evaluate, check themselves and nest with gradients."""
 
 from __future__ import annotations
 
@@ -78,9 +78,24 @@ def test_operations_on_constants_alone_are_carried_out_at_once():
 
 
 def test_creation_functions_are_recorded():
-    graph = fg.make_graph(lambda x: x * fg.ones(3) + fg.arange(3) + fg.eye(3)[0] + fg.zeros_like(x) + fg.full(3, 2.0))(1.0)
-    assert [name for name in names(graph) if name in ("full", "arange", "eye")] == ["full", "arange", "eye", "full", "full"]
+    graph = fg.make_graph(lambda x: x * fg.ones(3) + fg.arange(3) + fg.eye(3)[0] + fg.zeros_like(x) + fg.full(3, 2.0))(
+        1.0
+    )
+    assert [name for name in names(graph) if name in ("full", "arange", "eye")] == [
+        "full",
+        "arange",
+        "eye",
+        "full",
+        "full",
+    ]
     np.testing.assert_array_equal(graph(2.0), 2.0 + np.arange(3) + np.eye(3)[0] + 2.0)
+
+
+def test_random_draws_are_recorded_though_the_key_is_known():
+    key = fg.random.key(0)
+    graph = fg.make_graph(lambda x: x * fg.random.uniform(key, (2,)))(1.0)
+    assert names(graph) == ["random_bits", "unit_interval", "multiply"]
+    np.testing.assert_array_equal(graph(1.0), fg.random.uniform(fg.random.key(0), (2,)))
 
 
 def test_writable_arrays_are_copied():
@@ -170,8 +185,17 @@ def test_shape_errors_are_those_of_eager_evaluation():
 
 
 def test_values_cannot_be_read_while_staging():
-    for read in (bool, int, float, np.asarray, lambda t: t.item(), lambda t: 1 if t > 0 else 0, range, lambda t: [1][t]):
-        with pytest.raises(TracerConversionError, match="make_graph is tracing has no value yet.*fg.where selects"):
+    for read in (
+        bool,
+        int,
+        float,
+        np.asarray,
+        lambda t: t.item(),
+        lambda t: 1 if t > 0 else 0,
+        range,
+        lambda t: [1][t],
+    ):
+        with pytest.raises(TracerConversionError, match=r"make_graph is tracing has no value yet.*fg\.where selects"):
             fg.make_graph(read)(1)
     with pytest.raises(TracerConversionError, match=r"fg\.where\(mask, x, other\)"):
         fg.make_graph(lambda x: x[x > 0])(fg.asarray(X))
@@ -322,11 +346,23 @@ def test_check_accepts_what_staging_writes():
 @pytest.mark.parametrize(
     ("spoil", "error", "text"),
     [
-        (lambda g, a: evolve(g, equations=g.equations[::-1]), ShapeError, r"equation 0 \(\w+\) uses a variable that is not"),
-        (lambda g, a: evolve(g, equations=(*g.equations, g.equations[0])), ShapeError, "defines a variable a second time"),
+        (
+            lambda g, a: evolve(g, equations=g.equations[::-1]),
+            ShapeError,
+            r"equation 0 \(\w+\) uses a variable that is not",
+        ),
+        (
+            lambda g, a: evolve(g, equations=(*g.equations, g.equations[0])),
+            ShapeError,
+            "defines a variable a second time",
+        ),
         (lambda g, a: evolve(g, outputs=(Variable(a),)), ShapeError, "the outputs use a variable that is not defined"),
         (lambda g, a: evolve(g, inputs=()), ShapeError, r"equation 0 \(sin\) uses a variable"),
-        (lambda g, a: retype(g, fg.ShapeDtype((3, 2), a.dtype)), ShapeError, r"shape \(3, 2\) where \(2, 3\) is expected"),
+        (
+            lambda g, a: retype(g, fg.ShapeDtype((3, 2), a.dtype)),
+            ShapeError,
+            r"shape \(3, 2\) where \(2, 3\) is expected",
+        ),
         (lambda g, a: retype(g, fg.ShapeDtype(a.shape, np.dtype("float32"))), DtypeError, "float32.*where float64"),
     ],
 )

@@ -286,6 +286,16 @@ def test_integers_are_scaled_exactly(seed, data):
     assert drawn.tolist() == [exact_integer((words[i], words[5 + i]), low, high) for i in range(5)]
 
 
+@pytest.mark.parametrize(
+    "span", [1, 2, 2**24 - 1, 2**24, 2**24 + 1, 2**32 - 1, 2**32, 2**32 + 1, 2**63, 2**64 - 1, 2**64]
+)
+def test_integers_at_the_seams_of_the_formulas(span):
+    words = words_of(span, 400)
+    for low in {0, 2**64 - span}:
+        drawn = random.randint(random.key(span), (200,), low, low + span, "uint64").tolist()
+        assert drawn == [exact_integer((words[i], words[200 + i]), low, low + span) for i in range(200)]
+
+
 @given(seeds, st.data())
 def test_integers_between_arrays_are_those_between_numbers(seed, data):
     # Narrow, wide and full ranges side by side, in dtypes that are not the result's.
@@ -444,6 +454,13 @@ def test_choices_by_probability(dtype):
     assert counts[p == 0].tolist() == [0, 0, 0]
     assert stats.chisquare(counts[p > 0], 20_000 * p[p > 0].astype(float)).pvalue > 1e-3
     assert random.choice(random.key(0), 4, (9,), p=[0, 0, 1, 0]).tolist() == [2] * 9
+
+
+def test_an_entry_of_probability_zero_is_not_chosen_by_the_number_zero(monkeypatch):
+    from fgrad.ops import distributions
+
+    monkeypatch.setattr(distributions, "draw_bits", lambda words, shape, dtype: fg.zeros(shape, dtype))
+    assert random.choice(random.key(0), 3, (2,), p=[0.0, 0.0, 1.0]).tolist() == [2, 2]
 
 
 def test_choices_by_probability_without_replacement():

@@ -1,7 +1,7 @@
 """erf and erfinv: accuracy, special values, dtypes and derivatives."""
 
 import math
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -15,20 +15,31 @@ from fgrad.testing import check_grads
 
 EPS = np.finfo(float).eps
 INF, NAN = math.inf, math.nan
+DIGITS_OF_PI = (
+    "3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706"
+    "7982148086513282306647093844609550582231725359408128481117450284102701938521105559644622948954930381"
+    "9644288109756659334461284756482337867831652712019091456485669234603486104543266482133936072602491412"
+    "7372458700660631558817488152092096282925409171536436789259036001133053054882046652138414695194151160"
+    "9"
+)
 
 
-def exact_erf(x):
-    """erf by its Taylor series in 60 digits: sum of (-1)^n x^(2n+1) / (n! (2n+1)), times 2 / sqrt(pi)."""
+def exact_erf(x, digits=60):
+    """erf by its Taylor series: the sum of (-1)^n x^(2n+1) / (n! (2n+1)), times 2 / sqrt(pi)."""
+    z = Decimal(x)
+    term, total, n = z, z, 0
+    while abs(term) > Decimal(10) ** (2 - digits):
+        n += 1
+        term *= -z * z / n
+        total += term / (2 * n + 1)
+    return total * 2 / (Decimal(DIGITS_OF_PI[: digits + 1])).sqrt()
+
+
+def exact_normal_cdf(x):
     with localcontext() as context:
-        context.prec = 60
-        z = Decimal(x)
-        term, total, n = z, z, 0
-        while abs(term) > Decimal(10) ** -55:
-            n += 1
-            term *= -z * z / n
-            total += term / (2 * n + 1)
-        pi = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
-        return float(total * 2 / pi.sqrt())
+        # The terms of the series reach exp(x^2 / 2), and the result is as small.
+        context.prec = 60 + round(x * x / 2)
+        return float((1 + exact_erf(Decimal(float(x)) / Decimal(2).sqrt(), context.prec)) / 2)
 
 
 # Around the places where one formula takes over from another, and on each of them.
@@ -37,7 +48,8 @@ POINTS = [1e-300, 1e-8, 0.1, 0.3, 0.4687, 0.46875, 0.46876, 0.5, 0.9, 1.3, 2.0, 
 
 def test_erf_to_the_last_bits():
     found = np.asarray(erf(np.array(POINTS)))
-    expected = np.array([exact_erf(x) for x in POINTS])
+    with localcontext(Context(prec=60)):
+        expected = np.array([float(exact_erf(x)) for x in POINTS])
     assert np.abs(found / expected - 1).max() <= 2.5 * EPS
     np.testing.assert_array_equal(np.asarray(erf(-np.array(POINTS))), -found)
 
@@ -110,6 +122,12 @@ def test_derivatives_at_the_ends():
     assert fg.grad(erf)(fg.asarray(INF)).item() == 0.0
 
 
+def test_normal_cdf_to_the_last_bits():
+    points = np.array([-15.3, -11.7, -8.01, -5.66, -5.65, -4.3, -2.1, -1.3, -0.67, -0.66, -0.1, 0.3, 1.7, 4.4])
+    expected = np.array([exact_normal_cdf(x) for x in points])
+    assert np.abs(normal_cdf(points) / expected - 1).max() <= 4 * EPS
+
+
 @given(st.lists(st.floats(-45, 45), min_size=1, max_size=40))
 def test_normal_cdf_keeps_its_lower_tail(values):
     x = np.array(values)
@@ -121,6 +139,13 @@ def test_normal_quantile_of_small_probabilities(values):
     p = np.array(values)
     np.testing.assert_allclose(normal_quantile(p - 0.5, p), special.ndtri(p), rtol=1e-13, atol=1e-15)
     np.testing.assert_array_equal(normal_quantile(0.5 - p, p), -normal_quantile(p - 0.5, p))
+
+
+def test_quantiles_on_a_grid():
+    p = np.concatenate([10.0 ** np.linspace(-300, -0.4, 4000), np.linspace(0.01, 0.5, 999)])
+    np.testing.assert_allclose(normal_quantile(p - 0.5, p), special.ndtri(p), rtol=8 * EPS, atol=1e-16)
+    x = np.linspace(-1, 1, 4001)
+    np.testing.assert_allclose(np.asarray(erfinv(x)), special.erfinv(x), rtol=6 * EPS)
 
 
 def test_blocks_are_invisible():

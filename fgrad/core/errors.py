@@ -5,7 +5,6 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-import sysconfig
 from types import FrameType
 
 import attrs
@@ -115,7 +114,7 @@ _LIBRARY_FOLDERS = (
     "<attrs generated ",  # the __init__ of a record, which calls converters and validators
 )
 _LIBRARY_FILES = tuple(
-    os.path.join(sysconfig.get_path("stdlib"), name) for name in ("contextlib.py", "functools.py", "copy.py")
+    os.path.join(os.path.dirname(os.__file__), name) for name in ("contextlib.py", "functools.py", "copy.py")
 )
 
 

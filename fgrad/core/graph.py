@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import string
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -175,7 +174,7 @@ def format_graph(graph: Graph) -> str:
 
 def _variable_names() -> Iterator[str]:
     for length in itertools.count(1):
-        for letters in itertools.product(string.ascii_lowercase, repeat=length):
+        for letters in itertools.product("abcdefghijklmnopqrstuvwxyz", repeat=length):
             yield "".join(letters)
 
 

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
+import numpy as np
 
 from fgrad.core.shape import Shape
-from fgrad.core.tensor import Tensor
+from fgrad.core.tensor import ConcreteTensor, Tensor, adopt
 
 __all__ = ["Key"]
+
+_INTEGERS = (int, np.integer)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -43,13 +46,17 @@ class Key:
         if not self.shape:
             message = "a single key cannot be indexed; random.split(key, n) makes n keys of it"
             raise TypeError(message)
-        if isinstance(index, int):
-            position = index + len(self) if index < 0 else index
-            return Key(self.words[index], (self, position))
-        return Key(self.words[index])
+        if not isinstance(index, _INTEGERS) or isinstance(index, bool):
+            return Key(self.words[index])
+        position = int(index) + len(self) if index < 0 else int(index)
+        words = self.words
+        if type(words) is ConcreteTensor and 0 <= position < len(self):
+            # Unpacking the keys of a split is in every training loop: no need to go through the indexing operation.
+            return Key(adopt(words._array[position]), (self, position))
+        return Key(words[int(index)], (self, position))
 
     def __iter__(self) -> Iterator[Key]:
         return (self[position] for position in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"Key({self.words.tolist()})" if type(self.words).__name__ == "ConcreteTensor" else "Key(traced)"
+        return f"Key({self.words.tolist()})" if type(self.words) is ConcreteTensor else "Key(traced)"

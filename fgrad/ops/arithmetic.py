@@ -173,18 +173,30 @@ def reciprocal(x: ArrayLike, /) -> Tensor:
 # keeps the branch of a `where` that was not taken from turning 0 * inf into NaN.
 
 
-def _has_zeros(g: Any) -> bool:
-    return not isinstance(g, np.ndarray) or np.count_nonzero(g) != g.size
+# Up to this many elements, counting zeros is the cheapest question; beyond, looking for what is not finite is.
+_COUNTING_LIMIT = 4096
+
+
+def _may_have_zeros(g: Any) -> bool:
+    return not isinstance(g, np.ndarray) or g.size > _COUNTING_LIMIT or np.count_nonzero(g) != g.size
+
+
+def _all_finite(x: Any) -> bool:
+    return np.count_nonzero(np.isfinite(x)) == np.size(x)
 
 
 def _evaluate_divide_no_nan(g: Any, x: Any) -> Any:
-    if _has_zeros(g):
+    if _may_have_zeros(g):
+        with np.errstate(all="ignore"):
+            quotient = np.divide(g, x)
+        if _all_finite(quotient):
+            return quotient
         x = np.where(np.equal(g, 0), 1, x)
     return np.divide(g, x)
 
 
 def _evaluate_multiply_no_nan(g: Any, x: Any) -> Any:
-    if _has_zeros(g):
+    if _may_have_zeros(g) and not _all_finite(x):
         x = np.where(np.equal(g, 0), 0, x)
     return np.multiply(g, x)
 

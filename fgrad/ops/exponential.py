@@ -47,10 +47,10 @@ def _power_by_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 def _raise_to_power(x: Any, y: Any) -> Any:
-    # The operator takes NumPy's short cuts for squares and roots; between two Python numbers it is not NumPy's, and the
-    # short cut squares booleans in another dtype than np.power promises.
-    direct = type(y) in PYTHON_NUMBERS if type(x) in PYTHON_NUMBERS else x.dtype.kind == "b"
-    return np.power(x, y) if direct else operator.pow(x, y)
+    # With a Python number for exponent NumPy's operator takes short cuts to squares and roots. Booleans it squares into
+    # another dtype than np.power promises, and in NumPy 2.0 arrays of shape () too.
+    short = type(y) in PYTHON_NUMBERS and type(x) not in PYTHON_NUMBERS and x.dtype.kind != "b"
+    return operator.pow(x, y) if short else np.power(x, y)
 
 
 power_p = elementwise(
