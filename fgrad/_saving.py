@@ -94,7 +94,13 @@ def load(path: str | os.PathLike[str], *, like: Any) -> Any:
         TreeError: when the file lacks a leaf that `like` has, or holds one that `like` lacks, naming the path.
         ShapeError, DtypeError: when a leaf has another shape, dtype or type than in `like`, naming the path.
 
-    See `fgrad.save` for an example.
+    >>> import fgrad as fg
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "params.npz")
+    ...     fg.save(path, [1.0, fg.ones(2)])
+    ...     fg.load(path, like=[0.0, fg.zeros(2)])
+    [1.0, Tensor([1., 1.], dtype=float64)]
     """
     name = os.fsdecode(path)
     arrays, kinds = _read(name)

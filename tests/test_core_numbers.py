@@ -49,8 +49,8 @@ OPERATORS = {
 def by_numpy(operate):
     """The operator on arrays; powers as np.power promotes them.
 
-    NumPy's own operator squares booleans into int8, and in NumPy 2.0 a square by an array of shape () keeps the dtype of
-    the base, against its own promotion.
+    NumPy's own operator squares booleans into int8, and in NumPy 2.0 a square by an array of shape () keeps the dtype
+    of the base, against its own promotion.
     """
     return np.power if operate is operator.pow else operate
 
