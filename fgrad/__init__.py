@@ -4,9 +4,9 @@
 >>> fg.grad(lambda x: fg.sum(fg.sin(x) ** 2))(fg.asarray([0.0, 0.5]))
 Tensor([0.        , 0.84147098], dtype=float64)
 
-Transforms and array functions stand in one flat namespace; `fgrad.random`, `fgrad.tree` and `fgrad.errors` are
-namespaces of their own. `fgrad.nn`, `fgrad.optim`, `fgrad.data`, `fgrad.training` and `fgrad.testing` load when first
-used.
+Transforms and array functions stand in one flat namespace; `fgrad.tree`, `fgrad.random` and `fgrad.errors` are
+namespaces of their own. `fgrad.random`, `fgrad.nn`, `fgrad.optim`, `fgrad.data`, `fgrad.training` and `fgrad.testing`
+load when first used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fgrad import errors, random, tree
+from fgrad import errors, tree
 from fgrad.core.graph import Graph
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
@@ -126,12 +126,12 @@ from fgrad.transforms.graphs import make_graph
 from fgrad.transforms.reverse import grad, show_tape, value_and_grad, vjp
 
 if TYPE_CHECKING:
-    from fgrad import data, nn, optim, testing, training
+    from fgrad import data, nn, optim, random, testing, training
     from fgrad._saving import load, save
 
 __version__ = "0.1.0"
 
-_LAZY = ("data", "nn", "optim", "testing", "training")
+_LAZY = ("data", "nn", "optim", "random", "testing", "training")
 _SAVING = ("load", "save")
 
 newaxis = None

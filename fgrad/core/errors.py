@@ -118,7 +118,7 @@ _LIBRARY_FILES = tuple(
 )
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class SourceLine:
     """A line of the user's program: where an operation was called."""
 

@@ -35,7 +35,7 @@ T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NodeRule:
     """How a container type is taken apart into children and metadata, and put together again.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import string
 from collections.abc import Sequence
 from math import prod as product
 from typing import Any
@@ -24,12 +23,14 @@ from fgrad.ops.structure import convert, reduce_sum, reshape_to
 
 __all__ = ["einsum"]
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 
 # The primitive: two operands, no label twice in one of them, every label of one length and in at least two of x, y and
 # the result. Then each adjoint is of the same kind: the result's labels and the other operand's give this operand's.
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Plan:
     """How a product of two labelled operands is arranged as a stack of matrix products."""
 
@@ -110,7 +111,7 @@ einsum_p = bilinear("einsum", _evaluate_pair, _pair_rule, _left_adjoint, _right_
 # Reading the subscripts.
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Contraction:
     """Subscripts with every ellipsis and the result spelled out, the length of each label, and the order of work.
 
@@ -126,7 +127,7 @@ class _Contraction:
 
 def _check_characters(subscripts: str) -> None:
     for character in subscripts.replace("->", "").replace("...", "").replace(",", ""):
-        if character not in string.ascii_letters:
+        if character not in _LETTERS:
             message = (
                 f"{character!r} is not a subscript: subscripts are letters, operands are separated by ',', the result "
                 f"follows '->', and '...' stands for the axes that are not named"
@@ -140,7 +141,7 @@ def _check_characters(subscripts: str) -> None:
 def _expand_ellipsis(terms: list[str], out: str | None, shapes: Sequence[Shape]) -> tuple[list[str], str]:
     """The terms with letters that are not in use in place of '...', aligned from the right, and the result's labels."""
     used = set("".join(terms))
-    spare = [letter for letter in string.ascii_letters if letter not in used]
+    spare = [letter for letter in _LETTERS if letter not in used]
     hidden = [
         len(shape) - len(term.replace("...", "")) if "..." in term else 0
         for term, shape in zip(terms, shapes, strict=True)
@@ -224,7 +225,7 @@ def _from_lists(args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     def letters(labels: Any) -> str:
         try:
             return "".join(
-                ["..." if label is Ellipsis else string.ascii_letters[operator.index(label)] for label in labels]
+                ["..." if label is Ellipsis else _LETTERS[operator.index(label)] for label in labels]
             )
         except (TypeError, IndexError):
             message = (

@@ -169,7 +169,9 @@ def restore_axes(g: Any, shape: Shape, axes: tuple[int, ...], *, keepdims: bool)
 
 def _reduce_sum_vjp(g: Any, needed: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> tuple[Any]:
     shape = shape_of(x)
-    return (broadcast(restore_axes(g, shape, axes, keepdims=keepdims), shape),)
+    # A cotangent of shape () broadcasts as it is.
+    restored = g if len(axes) == len(shape) else restore_axes(g, shape, axes, keepdims=keepdims)
+    return (broadcast(restored, shape),)
 
 
 reduce_sum_p = register(

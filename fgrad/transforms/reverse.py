@@ -78,19 +78,20 @@ def value_and_grad(
     (Tensor(5., dtype=float64), Tensor([2., 4.], dtype=float64))
     """
     _require_function(function, "grad")
+    one = isinstance(argnums, _INTEGERS)
 
     @functools.wraps(function)
     def value_and_gradient(*args: P.args, **kwargs: P.kwargs) -> Any:
         positions = _positions(argnums, len(args), function)
-        chosen = tuple([args[position] for position in positions])
+        chosen = args[positions[0]] if one else tuple([args[position] for position in positions])
         leaves, structure = flatten(chosen)
         primals = [leaf if type(leaf) is ConcreteTensor else _differentiable(leaf) for leaf in leaves]
         if any([primal is None or primal.dtype.kind not in "fc" for primal in primals if type(primal) is not float]):
-            _refuse_leaves(function, positions, chosen)
+            _refuse_leaves(function, positions, (chosen,) if one else chosen)
         trace = open_tape()
-        tracers = [trace.new_input(primal) for primal in primals]
+        traced = unflatten(structure, [trace.new_input(primal) for primal in primals])
         arguments: list[Any] = list(args)
-        for position, argument in zip(positions, unflatten(structure, tracers), strict=True):
+        for position, argument in zip(positions, (traced,) if one else traced, strict=True):
             arguments[position] = argument
         try:
             out = function(*arguments, **kwargs)
@@ -98,8 +99,7 @@ def value_and_grad(
             trace.closed = True
         loss, aux = _split_aux(out, trace) if has_aux else (out, None)
         value, gradients = _gradients(trace, loss, primals)
-        result = unflatten(structure, gradients)
-        return (value, aux) if has_aux else value, result[0] if isinstance(argnums, _INTEGERS) else result
+        return (value, aux) if has_aux else value, unflatten(structure, gradients)
 
     return value_and_gradient
 
@@ -109,10 +109,15 @@ def _gradients(trace: TapeTrace, loss: Any, primals: list[Any]) -> tuple[Any, li
     value = lower(trace, loss)
     cotangents: list[Any] = [None] * len(trace.entries)
     if isinstance(loss, TapeTracer) and loss._trace is trace:
-        cotangents[loss.slot] = adopt(np.ones((), loss.dtype))
+        cotangents[loss.slot] = _one(loss.dtype)
     walk_back(trace.entries, cotangents, free=True)
     found = cotangents[1 : len(primals) + 1]
     return value, [zeros_for(primal) if g is None else g for g, primal in zip(found, primals, strict=True)]
+
+
+@functools.lru_cache(maxsize=None)
+def _one(dtype: np.dtype[Any]) -> ConcreteTensor:
+    return adopt(np.ones((), dtype))
 
 
 def _positions(argnums: int | Sequence[int], count: int, function: Callable[..., Any]) -> list[int]:
