@@ -213,8 +213,8 @@ def unbroadcast(cotangent: Any, primal: Any) -> Any:
     if (
         type(cotangent) is ConcreteTensor
         and type(primal) is ConcreteTensor
+        and cotangent._array.dtype is primal._array.dtype
         and cotangent._array.shape == primal._array.shape
-        and cotangent._array.dtype == primal._array.dtype
     ):
         return cotangent
     shape = shape_of(primal)
