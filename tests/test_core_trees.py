@@ -268,7 +268,7 @@ def test_is_leaf():
     ("tree", "other", "text"),
     [
         ({"a": [1.0]}, {"a": (1.0,)}, r"tree 2\['a'\] is a tuple where a list is expected"),
-        ({"a": 1.0}, {"b": 1.0}, r"tree 2 has the keys \['b'\] where the keys \['a'\] is expected"),
+        ({"a": 1.0}, {"b": 1.0}, r"tree 2 has the keys \['b'\] and should have the keys \['a'\]"),
         ({"a": [1.0, 2.0]}, {"a": [1.0]}, r"tree 2\['a'\] has 1 entries where 2 are expected"),
         ([{"x": None}], [{"x": 1.0}], r"tree 2\[0\]\['x'\] is a float where a NoneType is expected"),
         (Layer(1.0, Point(1.0, 2.0)), Layer(1.0, 5.0), r"tree 2\.bias is a float where a Point is expected"),

@@ -137,7 +137,7 @@ def test_trees_keys_and_keyword_arguments():
 
 def test_a_graph_demands_the_arguments_it_was_made_for():
     graph = fg.make_graph(lambda tree, s: tree["x"] * s)({"x": fg.asarray(X)}, 2.0)
-    with pytest.raises(TreeError, match=r"args\[0\] has the keys \['y'\] where the keys \['x'\]"):
+    with pytest.raises(TreeError, match=r"args\[0\] has the keys \['y'\] and should have the keys \['x'\]"):
         graph({"y": fg.asarray(X)}, 2.0)
     with pytest.raises(TreeError, match="has 1 entries where 2 are expected"):
         graph({"x": fg.asarray(X)})

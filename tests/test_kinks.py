@@ -107,6 +107,7 @@ OVERFLOWS = [
     ("cosh", lambda x: fg.where(x > 0, 2 * x, fg.cosh(x)), 2.0),
     ("quotient", lambda x: fg.where(x > 0, x, 1 / (1 + fg.exp(x))), 1.0),
     ("power", lambda x: fg.where(x > 0, x, x**900), 1.0),
+    ("product", lambda x: fg.where(x > 0, x, x * fg.exp(x)), 1.0),
 ]
 
 

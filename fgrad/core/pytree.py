@@ -309,7 +309,7 @@ def _explain_mismatch(structure: Structure, tree: Any, path: str) -> str:
     rule = _node_rule(structure)
     children, metadata = rule.flatten(tree)
     if metadata != structure.metadata:
-        return f"{path} has {_describe_metadata(metadata)} where {_describe_metadata(structure.metadata)} is expected"
+        return f"{path} has {_describe_metadata(metadata)} and should have {_describe_metadata(structure.metadata)}"
     if len(children) != len(structure.children):
         return f"{path} has {len(children)} entries where {len(structure.children)} are expected"
     pieces = zip(structure.children, children, rule.entries(children, metadata), strict=True)

@@ -224,9 +224,7 @@ def _from_lists(args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 
     def letters(labels: Any) -> str:
         try:
-            return "".join(
-                ["..." if label is Ellipsis else _LETTERS[operator.index(label)] for label in labels]
-            )
+            return "".join(["..." if label is Ellipsis else _LETTERS[operator.index(label)] for label in labels])
         except (TypeError, IndexError):
             message = (
                 f"[einsum] takes subscripts and operands, einsum('ij,jk->ik', a, b), or operands that are each "

@@ -115,7 +115,7 @@ def _gradients(trace: TapeTrace, loss: Any, primals: list[Any]) -> tuple[Any, li
     return value, [zeros_for(primal) if g is None else g for g, primal in zip(found, primals, strict=True)]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _one(dtype: np.dtype[Any]) -> ConcreteTensor:
     return adopt(np.ones((), dtype))
 
