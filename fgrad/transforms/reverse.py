@@ -83,7 +83,7 @@ def value_and_grad(
     @functools.wraps(function)
     def value_and_gradient(*args: P.args, **kwargs: P.kwargs) -> Any:
         positions = _positions(argnums, len(args), function)
-        chosen = args[positions[0]] if one else tuple([args[position] for position in positions])
+        chosen: Any = args[positions[0]] if one else tuple([args[position] for position in positions])
         leaves, structure = flatten(chosen)
         primals = [leaf if type(leaf) is ConcreteTensor else _differentiable(leaf) for leaf in leaves]
         if any([primal is None or primal.dtype.kind not in "fc" for primal in primals if type(primal) is not float]):
