@@ -234,6 +234,13 @@ def test_the_same_conversion_works_outside_and_on_constants(name):
     while_tracing(lambda t: CONVERSIONS[name](fg.asarray(fg.stop_gradient(t))), 0.5)
 
 
+def test_dlpack_would_drop_the_gradient_too():
+    with pytest.raises(TracerConversionError, match="DLPack on a value that grad is tracing"):
+        while_tracing(np.from_dlpack)
+    with pytest.raises(TracerConversionError, match="DLPack on a value that make_graph is tracing"):
+        fg.make_graph(np.from_dlpack)(X)
+
+
 def test_the_error_of_a_conversion_names_the_users_line():
     with pytest.raises(TracerConversionError) as caught:
         while_tracing(lambda t: math.sin(t) + 1, 0.5)

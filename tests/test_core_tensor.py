@@ -213,6 +213,21 @@ def test_a_memoryview_is_read_only():
         view[0] = 5.0
 
 
+def test_what_goes_out_through_dlpack_is_read_only():
+    """NumPy before 2.1 cannot say in this protocol that memory is read-only, and refuses."""
+    tensor = fg.asarray([1.0, 2.0]) * 2
+    if np.lib.NumpyVersion(np.__version__) < "2.1.0":
+        with pytest.raises(BufferError):
+            np.from_dlpack(tensor)
+        return
+    array = np.from_dlpack(tensor)
+    assert np.shares_memory(array, np.asarray(tensor))
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 5.0
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        array.setflags(write=True)
+
+
 def test_tensors_refuse_to_change():
     x = fg.asarray([1.0, 2.0])
     with pytest.raises(ImmutableError, match=r"x = x\.at\[i\]\.set\(v\)") as caught:
