@@ -8,18 +8,10 @@ import attrs
 import numpy as np
 
 import fgrad as fg
-from fgrad.optim.hyperparameters import as_number
+from fgrad.optim.hyperparameters import positive_field
 from fgrad.optim.optimizer import GradientTransform, Parameters
 
 __all__ = ["ClipByGlobalNorm"]
-
-
-def _max_norm(value: Any) -> float:
-    norm = as_number(value, "max_norm")
-    if norm <= 0:
-        message = f"max_norm must be above 0; it is {norm:g}"
-        raise ValueError(message)
-    return norm
 
 
 @fg.tree.static
@@ -43,7 +35,7 @@ class ClipByGlobalNorm(GradientTransform):
     {'a': Tensor([0.6], dtype=float64), 'b': Tensor([0.8], dtype=float64)}
     """
 
-    max_norm: float = attrs.field(converter=_max_norm)
+    max_norm: float = positive_field("max_norm")
 
     def init(self, params: Any) -> None:
         """None: clipping carries no state."""

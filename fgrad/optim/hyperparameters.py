@@ -11,7 +11,7 @@ import numpy as np
 import fgrad as fg
 from fgrad.core.bind import Tracer
 
-__all__ = ["as_number", "learning_rate_at", "learning_rate_field", "number_field"]
+__all__ = ["as_number", "learning_rate_at", "learning_rate_field", "number_field", "positive_field"]
 
 
 def as_number(value: Any, name: str) -> float:
@@ -50,6 +50,19 @@ def number_field(name: str, default: float | None = None, *, below: float = math
         return number
 
     return attrs.field(default=attrs.NOTHING if default is None else default, converter=convert)
+
+
+def positive_field(name: str) -> Any:
+    """An attrs field for a number above 0, which must be given."""
+
+    def convert(value: Any) -> float:
+        number = as_number(value, name)
+        if number <= 0:
+            message = f"{name} must be above 0; it is {number:g}"
+            raise ValueError(message)
+        return number
+
+    return attrs.field(converter=convert)
 
 
 def learning_rate_field(default: float) -> Any:

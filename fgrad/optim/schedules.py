@@ -10,20 +10,12 @@ import attrs
 import numpy as np
 
 import fgrad as fg
-from fgrad.optim.hyperparameters import as_number, number_field
+from fgrad.optim.hyperparameters import number_field, positive_field
 
 __all__ = ["CosineDecay", "ExponentialDecay", "Schedule"]
 
 # Takes the number of steps taken before, an int64 Tensor of shape (), and gives a number or a Tensor of shape ().
 Schedule: TypeAlias = Callable[[Any], Any]
-
-
-def _positive_steps(value: Any) -> float:
-    steps = as_number(value, "decay_steps")
-    if steps <= 0:
-        message = f"decay_steps must be above 0; it is {steps:g}"
-        raise ValueError(message)
-    return steps
 
 
 @fg.tree.static
@@ -48,7 +40,7 @@ class CosineDecay:
     """
 
     peak: float = number_field("peak")
-    decay_steps: float = attrs.field(converter=_positive_steps)
+    decay_steps: float = positive_field("decay_steps")
     final: float = number_field("final", 0.0)
     warmup_steps: float = number_field("warmup_steps", 0.0)
 
@@ -77,7 +69,7 @@ class ExponentialDecay:
 
     initial: float = number_field("initial")
     rate: float = number_field("rate")
-    decay_steps: float = attrs.field(converter=_positive_steps)
+    decay_steps: float = positive_field("decay_steps")
 
     def __call__(self, step: Any) -> Any:
         """The learning rate of the step after `step` others."""
