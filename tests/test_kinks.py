@@ -108,6 +108,8 @@ OVERFLOWS = [
     ("quotient", lambda x: fg.where(x > 0, x, 1 / (1 + fg.exp(x))), 1.0),
     ("power", lambda x: fg.where(x > 0, x, x**900), 1.0),
     ("product", lambda x: fg.where(x > 0, x, x * fg.exp(x)), 1.0),
+    ("square", lambda x: fg.where(x > 0, x, fg.square(fg.exp(x))), 1.0),
+    ("second power", lambda x: fg.where(x > 0, x, fg.exp(x) ** 2), 1.0),
 ]
 
 

@@ -341,7 +341,7 @@ divide_p = elementwise(
 )
 negative_p = elementwise("negative", np.negative, lambda g, out, x: negative(g), python=operator.neg)
 positive_p = elementwise("positive", np.positive, lambda g, out, x: g, python=operator.pos)
-square_p = elementwise("square", np.square, lambda g, out, x: g * (2 * x))
+square_p = elementwise("square", np.square, lambda g, out, x: multiply_no_nan(g, 2 * x))
 reciprocal_p = elementwise(
     "reciprocal", np.reciprocal, lambda g, out, x: negative(divide_no_nan(divide_no_nan(g, x), x))
 )

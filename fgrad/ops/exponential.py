@@ -35,7 +35,7 @@ sqrt_p = elementwise("sqrt", np.sqrt, lambda g, out, x: divide_no_nan(g, 2 * out
 def _power_by_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     if type(y) in PYTHON_NUMBERS and type(y) is not complex:
         if y == 2:
-            return g * (2 * x)
+            return multiply_no_nan(g, 2 * x)
         if y >= 1:
             return multiply_no_nan(g, y * power(x, y - 1))
     lowered = bind(select_p, equal(y, 0), 1, subtract(y, 1) if type(y) not in PYTHON_NUMBERS else y - 1)
