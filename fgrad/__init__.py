@@ -6,7 +6,7 @@ Tensor([0.        , 0.84147098], dtype=float64)
 
 Transforms and array functions stand in one flat namespace; `fgrad.tree`, `fgrad.random` and `fgrad.errors` are
 namespaces of their own. `fgrad.random`, `fgrad.nn`, `fgrad.optim`, `fgrad.data`, `fgrad.training` and `fgrad.testing`
-load when first used.
+load when first used, and so do some of the transforms.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgrad import errors, tree
 from fgrad.core.graph import Graph
+from fgrad.core.graph_rules import vjp_graph
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arithmetic import (
@@ -41,7 +42,9 @@ from fgrad.ops.arithmetic import (
     subtract,
     true_divide,
 )
+from fgrad.ops.associative import associative_scan
 from fgrad.ops.contractions import diagonal, dot, inner, matmul, outer, tensordot, trace, vdot, vecdot
+from fgrad.ops.control_flow import cond, switch
 from fgrad.ops.creation import (
     arange,
     array,
@@ -92,8 +95,11 @@ from fgrad.ops.logic import (
     round,
     trunc,
 )
+from fgrad.ops.loops import fori_loop, while_loop
 from fgrad.ops.moments import logsumexp, mean, std, var
-from fgrad.ops.reductions import all, amax, amin, any, argmax, argmin, cumsum, max, min, prod, sum
+from fgrad.ops.products import prod
+from fgrad.ops.reductions import all, amax, amin, any, argmax, argmin, cumsum, max, min, sum
+from fgrad.ops.scans import map, scan
 from fgrad.ops.selection import clip, maximum, minimum, relu, where
 from fgrad.ops.shaping import (
     astype,
@@ -122,17 +128,41 @@ from fgrad.ops.shaping import (
 from fgrad.ops.sorting import argsort, searchsorted
 from fgrad.ops.structure import stop_gradient
 from fgrad.ops.trigonometric import arccos, arccosh, arcsin, arcsinh, arctan, arctanh, cos, cosh, sin, sinh, tan, tanh
-from fgrad.transforms.graphs import make_graph
-from fgrad.transforms.reverse import grad, show_tape, value_and_grad, vjp
+from fgrad.transforms.forward import jvp, linearize
+from fgrad.transforms.graphs import eval_shape, make_graph
+from fgrad.transforms.reverse import grad, value_and_grad, vjp
+from fgrad.transforms.show_tape import show_tape
+from fgrad.transforms.vmap import vmap
 
 if TYPE_CHECKING:
     from fgrad import data, nn, optim, random, testing, training
     from fgrad._saving import load, save
+    from fgrad.transforms.checkpoint import checkpoint
+    from fgrad.transforms.custom_jvp import custom_jvp
+    from fgrad.transforms.custom_vjp import custom_vjp
+    from fgrad.transforms.find_nan import find_nan
+    from fgrad.transforms.jacobians import hessian, hessian_matrix, hvp, jacfwd, jacobian, jacrev
+    from fgrad.transforms.nan_report import NanReport
 
 __version__ = "0.1.0"
 
 _LAZY = ("data", "nn", "optim", "random", "testing", "training")
-_SAVING = ("load", "save")
+# What loads when it is first used: names of this face by the module that has them.
+_LATER = {
+    "NanReport": "fgrad.transforms.nan_report",
+    "checkpoint": "fgrad.transforms.checkpoint",
+    "custom_jvp": "fgrad.transforms.custom_jvp",
+    "custom_vjp": "fgrad.transforms.custom_vjp",
+    "find_nan": "fgrad.transforms.find_nan",
+    "hessian": "fgrad.transforms.jacobians",
+    "hessian_matrix": "fgrad.transforms.jacobians",
+    "hvp": "fgrad.transforms.jacobians",
+    "jacfwd": "fgrad.transforms.jacobians",
+    "jacobian": "fgrad.transforms.jacobians",
+    "jacrev": "fgrad.transforms.jacobians",
+    "load": "fgrad._saving",
+    "save": "fgrad._saving",
+}
 
 newaxis = None
 pi = 3.141592653589793
@@ -143,6 +173,7 @@ nan = float("nan")
 __all__ = [
     "ArrayLike",
     "Graph",
+    "NanReport",
     "ShapeDtype",
     "Tensor",
     "abs",
@@ -167,6 +198,7 @@ __all__ = [
     "array_equal",
     "array_split",
     "asarray",
+    "associative_scan",
     "astype",
     "atleast_1d",
     "atleast_2d",
@@ -177,14 +209,18 @@ __all__ = [
     "broadcast_arrays",
     "broadcast_to",
     "ceil",
+    "checkpoint",
     "clip",
     "concat",
     "concatenate",
+    "cond",
     "conj",
     "conjugate",
     "cos",
     "cosh",
     "cumsum",
+    "custom_jvp",
+    "custom_vjp",
     "data",
     "diagonal",
     "divide",
@@ -196,20 +232,26 @@ __all__ = [
     "empty_like",
     "equal",
     "errors",
+    "eval_shape",
     "exp",
     "exp2",
     "expand_dims",
     "expm1",
     "eye",
+    "find_nan",
     "flip",
     "floor",
     "floor_divide",
+    "fori_loop",
     "full",
     "full_like",
     "grad",
     "greater",
     "greater_equal",
+    "hessian",
+    "hessian_matrix",
     "hstack",
+    "hvp",
     "identity",
     "imag",
     "inf",
@@ -219,9 +261,14 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
     "left_shift",
     "less",
     "less_equal",
+    "linearize",
     "linspace",
     "load",
     "log",
@@ -234,6 +281,7 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "make_graph",
+    "map",
     "matmul",
     "matrix_transpose",
     "max",
@@ -276,6 +324,7 @@ __all__ = [
     "roll",
     "round",
     "save",
+    "scan",
     "searchsorted",
     "shape",
     "show_tape",
@@ -293,6 +342,7 @@ __all__ = [
     "subtract",
     "sum",
     "swapaxes",
+    "switch",
     "take",
     "take_along_axis",
     "tan",
@@ -313,8 +363,11 @@ __all__ = [
     "vdot",
     "vecdot",
     "vjp",
+    "vjp_graph",
+    "vmap",
     "vstack",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]
@@ -323,8 +376,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"fgrad.{name}")
-    if name in _SAVING:
-        return getattr(importlib.import_module("fgrad._saving"), name)
+    if name in _LATER:
+        value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+        return value
     message = f"module 'fgrad' has no attribute {name!r}"
     raise AttributeError(message)
 

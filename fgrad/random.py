@@ -196,7 +196,7 @@ def _words(key: Key, operation: str) -> Tensor:
     if len(key.words.shape) != 1:
         message = (
             f"random.{operation} takes one key, and this is an array of keys of shape {key.shape}: take one of them by "
-            f"its index (keys[0]), or loop over them (for key in keys)"
+            f"its index (keys[0]), or draw with each of them: fg.vmap(lambda key: random.{operation}(key, ...))(keys)"
         )
         raise ShapeError(at_user_line(message))
     return key.words

@@ -81,6 +81,8 @@ class NonFiniteLossError(FgradError, FloatingPointError):
         except training.NonFiniteLossError as error:
             fg.save("last_good.npz", error.train_state)
 
+    `fgrad.find_nan` finds the operation that began it, when it is the model's and not the learning rate's doing.
+
     Attributes:
         step: the number of the step in its epoch, from 1.
         train_state: the last one that gave a finite loss; in evaluation the one that was evaluated.
@@ -251,11 +253,15 @@ def _steps(
 
 def _refuse_loss(problem: str, number: int, last_good: TrainState, optimizer: Any) -> NoReturn:
     if optimizer is None:
-        message = f"{problem}, in evaluation: the data or the parameters are not finite, or so large that they overflow"
+        message = (
+            f"{problem}, in evaluation: the data or the parameters are not finite, or so large that they overflow; "
+            f"fg.find_nan(loss)(params) names the operation at which the numbers stop being finite, and its line"
+        )
     else:
         message = (
             f"{problem}, in training with {optimizer}: the data are not finite, or the learning rate is too large (try "
-            f"a tenth of it). The train state before is this error's train_state"
+            f"a tenth of it). The train state before is this error's train_state. If neither is the reason, "
+            f"fg.find_nan(loss)(params) names the operation at which the numbers stop being finite, and its line"
         )
     raise NonFiniteLossError(at_user_line(message), number, last_good, optimizer is not None)
 

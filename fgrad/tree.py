@@ -14,6 +14,7 @@ from fgrad.core.pytree import tree_leaves as leaves
 from fgrad.core.pytree import tree_map as map
 from fgrad.core.pytree import tree_map_with_path as map_with_path
 from fgrad.core.pytree import tree_structure as structure
+from fgrad.ops.ravel import ravel_tree as ravel
 
 __all__ = [
     "Structure",
@@ -25,6 +26,7 @@ __all__ = [
     "leaves",
     "map",
     "map_with_path",
+    "ravel",
     "register",
     "static",
     "structure",

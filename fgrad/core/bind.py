@@ -16,6 +16,7 @@ from fgrad.core.errors import (
     FgradError,
     IndexingError,
     ShapeError,
+    SourceLine,
     at_user_line,
 )
 from fgrad.core.primitive import Primitive
@@ -103,9 +104,13 @@ def next_level() -> int:
 
 class _Staging(threading.local):
     trace: Trace | None = None
+    run: int = 0
+    source: SourceLine | None = None
 
 
-# The innermost open staging trace of this thread. Whoever opens one restores the previous one in a ``finally``.
+# The innermost open staging trace of this thread, the level of the outermost one (0 for none), and, while an operation
+# of another graph is written down, the user's line that it has there. Whoever sets one restores the previous one in a
+# ``finally``.
 staging = _Staging()
 
 
@@ -234,7 +239,7 @@ def evaluate(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]
     if type(out) is _ndarray:
         return adopt(out)
     if primitive.multiple_results:
-        return tuple([adopt(_asarray(part)) for part in out])
+        return tuple([part if type(part) in PYTHON_NUMBERS else adopt(_asarray(part)) for part in out])
     return out if type(out) in PYTHON_NUMBERS else adopt(_asarray(out))
 
 
@@ -264,12 +269,14 @@ def explain(primitive: Primitive, avals: list[Any], reason: Exception) -> Except
     operands = " and ".join(str(aval) for aval in avals)
     text = reason.args[0] if reason.args else str(reason)
     message = at_user_line(f"[{primitive.name}] on {operands}: {text}")
-    if isinstance(reason, FgradError):
-        return type(reason)(message)
-    if isinstance(reason, IndexError):
-        return IndexingError(message)
-    if isinstance(reason, TypeError):
-        return DtypeError(message)
     if isinstance(reason, np.linalg.LinAlgError):
         return np.linalg.LinAlgError(message)
-    return ShapeError(message)
+    error: FgradError
+    if isinstance(reason, FgradError):
+        error = type(reason)(message)
+    elif isinstance(reason, IndexError):
+        error = IndexingError(message)
+    else:
+        error = (DtypeError if isinstance(reason, TypeError) else ShapeError)(message)
+    error.reason = text
+    return error

@@ -28,7 +28,12 @@ __all__ = [
 
 
 class FgradError(Exception):
-    """Base of every error that fgrad raises on purpose; each also derives from the builtin a caller would catch."""
+    """Base of every error that fgrad raises on purpose; each also derives from the builtin a caller would catch.
+
+    `reason` is the part of the message that does not depend on the shapes of the operands, where there is one.
+    """
+
+    reason: str | None = None
 
 
 class ShapeError(FgradError, ValueError):

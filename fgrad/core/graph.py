@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from fgrad.core.bind import bind
+from fgrad.core.bind import bind, staging
 from fgrad.core.errors import DtypeError, ShapeError, SourceLine, TreeError
 from fgrad.core.key import Key
 from fgrad.core.primitive import Primitive
-from fgrad.core.pytree import Structure, flatten_up_to, unflatten
+from fgrad.core.pytree import Structure, flatten_up_to, register_static, unflatten
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ConcreteTensor
 
@@ -53,6 +53,7 @@ class Equation:
     source: SourceLine | None = None
 
 
+@register_static
 @attrs.frozen(eq=False, repr=False)
 class Graph:
     """A program: inputs, equations in the order of evaluation, outputs.
@@ -71,6 +72,18 @@ class Graph:
     in_structure: Structure | None = None
     out_structure: Structure | None = None
     out_keys: tuple[int, ...] = ()
+    # For each equation the variables that nothing after it uses.
+    _finished: tuple[tuple[Variable, ...], ...] = attrs.field(init=False)
+
+    @_finished.default
+    def _find_last_uses(self) -> tuple[tuple[Variable, ...], ...]:
+        later = {operand for operand in self.outputs if isinstance(operand, Variable)}
+        finished = []
+        for equation in reversed(self.equations):
+            touched = [*equation.results, *[x for x in equation.operands if isinstance(x, Variable)]]
+            finished.append(tuple(dict.fromkeys(variable for variable in touched if variable not in later)))
+            later.update(touched)
+        return tuple(reversed(finished))
 
     def __repr__(self) -> str:
         return format_graph(self)
@@ -95,18 +108,40 @@ class Graph:
             message = f"the graph has {len(self.inputs)} inputs, and {len(values)} values were given"
             raise TreeError(message)
         environment: dict[Variable, Any] = {}
+        # A value is dropped after its last use, so that a graph holds no more memory than it needs.
         for position, (variable, value) in enumerate(zip(self.inputs, values, strict=True)):
             _require_fit(variable.aval, shape_dtype_of(value), f"input {position}")
             environment[variable] = value
-        for equation in self.equations:
-            operands = [_read(environment, operand) for operand in equation.operands]
-            out = bind(equation.primitive, *operands, **dict(equation.params))
-            results = out if equation.primitive.multiple_results else (out,)
-            environment.update(zip(equation.results, results, strict=True))
+        values, value = (), None
+        outer = staging.source
+        try:
+            for equation, finished in zip(self.equations, self._finished, strict=True):
+                staging.source = equation.source
+                operands = [_read(environment, operand) for operand in equation.operands]
+                out = bind(equation.primitive, *operands, **dict(equation.params))
+                results = out if equation.primitive.multiple_results else (out,)
+                environment.update(zip(equation.results, results, strict=True))
+                for variable in finished:
+                    del environment[variable]
+        finally:
+            staging.source = outer
         return [_read(environment, operand) for operand in self.outputs]
+
+    def pick(self, positions: Sequence[int]) -> Graph:
+        """The graph of some of the outputs only, without the equations that they do not need."""
+        outputs = tuple([self.outputs[position] for position in positions])
+        needed = {operand for operand in outputs if isinstance(operand, Variable)}
+        kept = []
+        for equation in reversed(self.equations):
+            if needed.intersection(equation.results):
+                kept.append(equation)
+                needed.update(operand for operand in equation.operands if isinstance(operand, Variable))
+        return Graph(self.inputs, tuple(reversed(kept)), outputs, captured=self.captured)
 
     def check(self) -> None:
         """Checks that every operand is defined before it is used and that every equation's types are its rule's.
+
+        The graphs among the parameters of its equations (branches, bodies of loops) are checked too.
 
         Raises:
             ShapeError: when the graph is not well formed.
@@ -114,6 +149,8 @@ class Graph:
         defined: set[Variable] = set(self.inputs)
         for position, equation in enumerate(self.equations):
             where = f"equation {position} ({equation.primitive.name})"
+            for inner in _inner_graphs(equation):
+                inner.check()
             _require_defined(defined, equation.operands, where)
             avals = [operand.aval for operand in equation.operands]
             expected = equation.primitive.shape_rule(*avals, **dict(equation.params))
@@ -125,6 +162,12 @@ class Graph:
                 _require_fit(aval, variable.aval, where)
                 defined.add(variable)
         _require_defined(defined, self.outputs, "the outputs")
+
+
+def _inner_graphs(equation: Equation) -> Iterator[Graph]:
+    for _, value in equation.params:
+        parts = value if isinstance(value, tuple) else (value,)
+        yield from [part for part in parts if isinstance(part, Graph)]
 
 
 def _read(environment: dict[Variable, Any], operand: Operand) -> Any:
@@ -188,4 +231,6 @@ def _format_literal(value: Any) -> str:
 def _format_param(value: Any) -> str:
     if isinstance(value, Graph):
         return "{ " + format_graph(value).replace("\n", "\n    ") + " }"
+    if isinstance(value, tuple) and any(isinstance(part, Graph) for part in value):
+        return f"({', '.join(map(_format_param, value))})"
     return str(value) if isinstance(value, np.dtype) else repr(value)

@@ -26,6 +26,18 @@ class Primitive:
         vjp: ``vjp(cotangent, needed, out, *primals, **params)``: a tuple with one cotangent per primal, None where
             `needed` is False or where the cotangent is zero. It is written in fgrad operations, so that it can be
             differentiated again. `cotangent` of a primitive with multiple results is a list with None for zeros.
+        jvp: ``jvp(tangents, out, *primals, **params)``: the tangent of the result (a tuple when there are multiple
+            results), of the result's shape and dtype, or None where it is zero. A zero among `tangents` is None, and
+            not all are. It is written in fgrad operations.
+        linear: the operands in which, all of them taken together, the primitive is linear: the tangent is the
+            primitive itself of their tangents, and no jvp rule is needed.
+        batch: ``batch(primitive, batched, *operands, **params)``: the operation on every example at once. Operands
+            for which `batched` is True have one more axis, the first, over the examples; so has the result. With
+            multiple results, a pair: the results, and for each whether it has that axis.
+        forward: ``forward(needed, *primals, **params)``: a pair of the result and anything that the vjp rule wants to
+            have kept, which it gets as ``residuals=``. It replaces the evaluation while a tape is recorded.
+        dual: ``dual(primals, tangents, **params)``: a pair of the result and its tangents, for an operation that
+            computes both at once; it replaces the evaluation and the jvp rule.
         locally_constant: its derivative is zero wherever it exists (comparisons, rounding): no rule is needed, and
             its result carries no gradient.
         python: the same operation on Python numbers, as a primitive whose result stays weak; None where an operator
@@ -39,6 +51,11 @@ class Primitive:
     evaluate: Callable[..., Any]
     shape_rule: Callable[..., Any]
     vjp: Callable[..., tuple[Any, ...]] | None = None
+    jvp: Callable[..., Any] | None = None
+    linear: slice | None = None
+    batch: Callable[..., Any] | None = None
+    forward: Callable[..., tuple[Any, Any]] | None = None
+    dual: Callable[..., tuple[Any, Any]] | None = None
     locally_constant: bool = False
     python: Primitive | None = None
     takes_numbers: bool = False
@@ -57,6 +74,26 @@ class Primitive:
             )
             raise MissingRuleError(message)
         return self.vjp
+
+    def require_jvp(self) -> Callable[..., Any]:
+        """The jvp rule, or MissingRuleError that says what is missing and how to supply it."""
+        if self.jvp is None:
+            message = (
+                f"[{self.name}] has no forward-mode rule (jvp), so jvp, jacfwd and hessian cannot pass through it; "
+                f"declare one beside the primitive, or mark the value as a constant with fg.stop_gradient"
+            )
+            raise MissingRuleError(message)
+        return self.jvp
+
+    def require_batch(self) -> Callable[..., Any]:
+        """The batching rule, or MissingRuleError that says what is missing and how to supply it."""
+        if self.batch is None:
+            message = (
+                f"[{self.name}] has no batching rule, so vmap cannot pass through it; declare one beside the "
+                f"primitive, or loop over the examples in Python"
+            )
+            raise MissingRuleError(message)
+        return self.batch
 
 
 def register(primitive: Primitive) -> Primitive:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import attrs
 import numpy as np
 
-from fgrad.core.errors import TreeError
+from fgrad.core.errors import TreeError, at_user_line
 from fgrad.core.key import Key
+from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import NUMERIC, Tensor
 
 __all__ = [
@@ -163,7 +164,7 @@ def _rule_of(node_type: type) -> NodeRule | None:
 
 
 def _find_rule(node_type: type) -> NodeRule | None:
-    if issubclass(node_type, Tensor | Key | np.ndarray | np.generic):
+    if issubclass(node_type, Tensor | Key | np.ndarray | np.generic | ShapeDtype):
         return None
     if issubclass(node_type, tuple) and hasattr(node_type, "_fields"):
         entries = [f".{name}" for name in node_type._fields]
@@ -254,18 +255,19 @@ def tree_structure(tree: Any, is_leaf: IsLeaf | None = None) -> Structure:
 def flatten_with_path(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[tuple[str, Any]], Structure]:
     """Like `flatten`, with each leaf's path: ``[("['blocks'][2]['weight']", leaf), ...]``."""
     found: list[tuple[str, Any]] = []
-
-    def visit(node: Any, path: str) -> None:
-        rule = None if is_leaf is not None and is_leaf(node) else _rule_of(type(node))
-        if rule is None:
-            found.append((path, node))
-            return
-        children, metadata = rule.flatten(node)
-        for entry, child in zip(rule.entries(children, metadata), children, strict=True):
-            visit(child, path + entry)
-
-    visit(tree, "")
+    _collect_with_path(tree, "", is_leaf, found)
     return found, tree_structure(tree, is_leaf)
+
+
+# A function of the module: a local one that calls itself is a reference cycle, which would keep the leaves alive.
+def _collect_with_path(node: Any, path: str, is_leaf: IsLeaf | None, found: list[tuple[str, Any]]) -> None:
+    rule = None if is_leaf is not None and is_leaf(node) else _rule_of(type(node))
+    if rule is None:
+        found.append((path, node))
+        return
+    children, metadata = rule.flatten(node)
+    for entry, child in zip(rule.entries(children, metadata), children, strict=True):
+        _collect_with_path(child, path + entry, is_leaf, found)
 
 
 def flatten_up_to(structure: Structure, tree: Any, name: str = "tree") -> list[Any]:
@@ -276,7 +278,7 @@ def flatten_up_to(structure: Structure, tree: Any, name: str = "tree") -> list[A
     """
     found: list[Any] = []
     if not _collect(structure, tree, found):
-        raise TreeError(_explain_mismatch(structure, tree, name))
+        raise TreeError(at_user_line(_explain_mismatch(structure, tree, name)))
     return found
 
 

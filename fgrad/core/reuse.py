@@ -4,16 +4,21 @@ A record is kept for every key object that was consumed and is still alive: wher
 taken out of an array of keys are known by the array and their place in it, so that ``keys[0]`` written twice is one
 key. Records hang on weak references, so a million keys leave nothing behind. There is no lock on the way: the first
 use of a key is decided by a single operation on a dict, which is atomic.
+
+Functions of which one will run (the branches of cond) are judged as alternatives: each by what was consumed before
+them, and afterwards the keys that any of them consumed count as consumed once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import sys
 import threading
 import warnings
 import weakref
+from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -23,10 +28,10 @@ from fgrad.core.bind import staging
 from fgrad.core.errors import _LIBRARY_FILES, _LIBRARY_FOLDERS, KeyReuseError, KeyReuseWarning, SourceLine
 from fgrad.core.key import Key
 
-__all__ = ["StrictKeys", "consume", "strict_keys"]
+__all__ = ["StrictKeys", "alternatives", "consume", "rehearsal", "strict_keys"]
 
 # Where a key was consumed: the user's code, the instruction in it (its line is looked up only for a report, which is
-# slower), and the level of the staging trace, or 0.
+# slower), and the run of a staged function, with all that is staged inside of it, or 0.
 Use: TypeAlias = tuple[CodeType | None, int, int]
 
 
@@ -63,14 +68,15 @@ def consume(key: Key) -> None:
     if record is None or record() is not root:
         record = _new_record(root, identity)
     frame = _user_frame(sys._getframe(2))
-    stage = staging.trace
-    level = 0 if stage is None else stage.level
-    use = (None, 0, level) if frame is None else (frame.f_code, frame.f_lasti, level)
+    run = staging.run
+    use = (None, 0, run) if frame is None else (frame.f_code, frame.f_lasti, run)
     first = record.uses.setdefault(position, use)
     if first is use:
         if root is not key:
             _share(record, position, use)
-    elif _strict.holders or level or first != use:
+        if _journal.entries is not None:
+            _journal.entries.append((record, position, None, use))
+    elif _strict.holders or run or first != use:
         _judge(record, position, first, use)
 
 
@@ -120,6 +126,8 @@ def _judge(record: _Record, position: int, first: Use, now: Use) -> None:
     if not exact and _is_same_line(first_line, line):
         # Another trace of a function runs it anew: a second use is to be one within this trace.
         record.uses[position if now[2] else settled] = now
+        if now[2] and _journal.entries is not None:
+            _journal.entries.append((record, position, first, now))
         return
     once = ", in one run of a staged function" if staged_twice else ""
     message = (
@@ -157,6 +165,57 @@ def _user_depth() -> int:
         frame = frame.f_back
         depth += 1
     return depth
+
+
+# A change of a record: the key's position in it, the use that stood there, and the one that stands there now.
+_Change: TypeAlias = tuple[_Record, int, Use | None, Use]
+
+
+class _Journal(threading.local):
+    entries: list[_Change] | None = None
+
+
+# The changes that this thread makes inside of a rehearsal.
+_journal = _Journal()
+
+
+@contextlib.contextmanager
+def rehearsal() -> Iterator[list[_Change]]:
+    """What is consumed inside counts inside, and is forgotten at the end: for a function that runs for its types."""
+    outer = _journal.entries
+    changes: list[_Change] = []
+    _journal.entries = changes
+    try:
+        yield changes
+    finally:
+        _journal.entries = outer
+        for record, position, before, _ in reversed(changes):
+            if before is None:
+                record.uses.pop(position, None)
+            else:
+                record.uses[position] = before
+
+
+@contextlib.contextmanager
+def alternatives() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
+    """Functions of which one will run: ``with alternatives() as one_of:``, and each in a ``with one_of():`` of its own.
+
+    None of them knows what the others consumed; after all of them, what any of them consumed counts as consumed once.
+    """
+    changes: list[_Change] = []
+
+    @contextlib.contextmanager
+    def one_of() -> Iterator[None]:
+        with rehearsal() as made:
+            yield
+        changes.extend(made)
+
+    yield one_of
+    for record, position, _, use in changes:
+        before = record.uses.get(position)
+        record.uses[position] = use
+        if _journal.entries is not None:
+            _journal.entries.append((record, position, before, use))
 
 
 @attrs.define(eq=False)

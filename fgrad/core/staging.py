@@ -13,7 +13,7 @@ from fgrad.core.errors import DtypeError, user_line
 from fgrad.core.graph import Equation, Graph, Literal, Operand, Variable
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
-from fgrad.core.tensor import ConcreteTensor, refuse_conversion, to_tensor
+from fgrad.core.tensor import ConcreteTensor, index_hint, refuse_conversion, to_tensor
 
 __all__ = ["GraphTrace", "GraphTracer", "stage"]
 
@@ -44,9 +44,10 @@ class GraphTracer(Tracer):
         self._trace.require_open()
         way_out = (
             "has no value yet: only its shape and dtype are known. Compute with fgrad's functions (fg.where selects by "
-            "a condition), or pass what the program's shape depends on as a plain Python value"
+            "a condition, fg.cond branches and fg.while_loop loops by one), or pass what the program's shape depends "
+            "on as a plain Python value"
         )
-        refuse_conversion(action, self._trace.transform, way_out)
+        refuse_conversion(action, self._trace.transform, way_out + index_hint(action))
 
     def __repr__(self) -> str:
         return f"Tensor({self.variable.aval}, traced by {self._trace.transform})"
@@ -78,7 +79,7 @@ class GraphTrace(Trace):
             raise explain(primitive, avals, reason) from None
         results = tuple([Variable(aval) for aval in (expected if primitive.multiple_results else (expected,))])
         sorted_params = tuple(sorted(params.items()))
-        self.equations.append(Equation(primitive, operands, sorted_params, results, user_line()))
+        self.equations.append(Equation(primitive, operands, sorted_params, results, staging.source or user_line()))
         tracers = tuple([_new_tracer(self, variable) for variable in results])
         return tracers if primitive.multiple_results else tracers[0]
 
@@ -104,23 +105,28 @@ def _new_tracer(trace: GraphTrace, variable: Variable) -> GraphTracer:
     return tracer
 
 
-def stage(function: Callable[..., Sequence[Any]], avals: Sequence[ShapeDtype], name: str) -> tuple[Graph, list[Tracer]]:
+def stage(
+    function: Callable[..., Sequence[Any]], avals: Sequence[ShapeDtype], name: str, *, everything: bool = True
+) -> tuple[Graph, list[Tracer]]:
     """Runs ``function(*tracers)``, which returns a flat sequence, and gives its graph and the tracers it captured.
 
-    The captured tracers are the values for the graph's first inputs.
+    The captured tracers are the values for the graph's first inputs. With `everything`, all operations on tracers
+    are written down, also those that touch only tracers of outer transforms; otherwise only those on the inputs and
+    on what follows from them, and the rest is carried out at once.
 
     Raises:
         DtypeError: when an output is not a number or an array.
     """
     trace = GraphTrace(next_level(), name=name)
     inputs = [Variable(aval) for aval in avals]
-    outer = staging.trace
-    staging.trace = trace
+    outer, outer_run = staging.trace, staging.run
+    if everything:
+        staging.trace, staging.run = trace, outer_run or trace.level
     try:
         outputs = function(*[_new_tracer(trace, variable) for variable in inputs])
         operands = tuple([_output_operand(trace, value, position) for position, value in enumerate(outputs)])
     finally:
-        staging.trace = outer
+        staging.trace, staging.run = outer, outer_run
         trace.closed = True
     captured = [tracer for tracer, _ in trace.captures.values()]
     capture_inputs = [variable for _, variable in trace.captures.values()]

@@ -324,5 +324,12 @@ def refuse_conversion(action: str, transform: str, way_out: str) -> NoReturn:
     raise TracerConversionError(at_user_line(message))
 
 
+def index_hint(action: str) -> str:
+    """What to add where NumPy may have asked for the value in order to index an array of its own by it."""
+    if action not in ("np.asarray(x)", "an index"):
+        return ""
+    return ". To index an ndarray by it, make that a Tensor: fg.asarray(array)[i]"
+
+
 def _from_pickle(array: np.ndarray[Any, Any]) -> Tensor:
     return adopt(np.array(array))

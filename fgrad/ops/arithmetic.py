@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, dtype_of
-from fgrad.ops.declare import elementwise, stands_for, ufunc_shape_rule
+from fgrad.ops.declare import batch_elementwise, elementwise, stands_for, ufunc_shape_rule
+from fgrad.ops.logic import equal
+from fgrad.ops.selection import where
 from fgrad.ops.structure import convert, real_p
 
 __all__ = [
@@ -67,8 +71,9 @@ def subtract(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 def multiply(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 * x2, elementwise with broadcasting; the partial derivatives are x2 and x1.
 
-    Where the cotangent is zero, as in the branch of a `where` that is not taken, the contribution is zero even if the
-    other factor is infinite or NaN.
+    In the derivative a zero makes a product zero: a zero cotangent, as in the branch of a `where` that is not taken,
+    contributes nothing even if the other factor is infinite or NaN, and a zero factor passes nothing on of an infinite
+    cotangent.
 
     >>> import fgrad as fg
     >>> fg.multiply(fg.asarray([1.0, 2.0]), 3.0)
@@ -82,7 +87,7 @@ def divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 / x2, elementwise with broadcasting; integers give floats.
 
     The partial derivatives are 1 / x2 and -x1 / x2**2. Where the cotangent is zero, as in the branch of a `where` that
-    is not taken, the contribution is zero even if x2 is zero.
+    is not taken, the contribution is zero even if x2 is zero or NaN.
 
     >>> import fgrad as fg
     >>> fg.divide(fg.asarray([1.0, 2.0]), 4.0)
@@ -169,56 +174,81 @@ def reciprocal(x: ArrayLike, /) -> Tensor:
     return bind1(reciprocal_p, x)
 
 
-# Products and quotients for derivative rules: where the cotangent is zero the result is zero, whatever it meets. That
-# keeps the branch of a `where` that was not taken from turning 0 * inf into NaN.
+# Products and quotients for derivative rules: a factor that is zero makes the product zero, whatever the other one is.
+# That keeps the branch of a `where` that was not taken from turning 0 * inf into NaN. And it makes the products of the
+# chain rule the same from the left, as forward mode multiplies them, as from the right. A division by infinity is no
+# such factor where the dividend is NaN: the gradient of a loss that is NaN would be zero.
 
 
 # Up to this many elements, counting zeros is the cheapest question; beyond, looking for what is not finite is.
 _COUNTING_LIMIT = 4096
 
+# Without its dispatch on other classes of arrays, which takes longer than counting a few elements.
+_count_nonzero: Callable[[Any], int] = getattr(np.count_nonzero, "__wrapped__", np.count_nonzero)
+_ndarray = np.ndarray
 
-def _may_have_zeros(g: Any) -> bool:
-    return not isinstance(g, np.ndarray) or g.size > _COUNTING_LIMIT or np.count_nonzero(g) != g.size
+
+def _has_no_zeros(x: Any) -> bool:
+    """Whether no element is zero; for many elements the answer is no, since others are cheaper to find there."""
+    if type(x) is _ndarray:
+        return x.size <= _COUNTING_LIMIT and _count_nonzero(x) == x.size
+    return bool(x)
 
 
 def _all_finite(x: Any) -> bool:
-    return np.count_nonzero(np.isfinite(x)) == np.size(x)
+    """Whether all elements are finite, by the sum of their squares; where that overflows element by element."""
+    if type(x) is not _ndarray:
+        return bool(np.isfinite(x))
+    # vdot, unlike dot, has no warning for what overflows.
+    quick = x.dtype.char in "fd" and (x.size <= _COUNTING_LIMIT or x.flags.c_contiguous)
+    if quick and math.isfinite(np.vdot(x, x)):
+        return True
+    return _count_nonzero(np.isfinite(x)) == x.size
 
 
-def _evaluate_divide_no_nan(g: Any, x: Any) -> Any:
-    if _may_have_zeros(g):
-        with np.errstate(all="ignore"):
-            quotient = np.divide(g, x)
-        if _all_finite(quotient):
-            return quotient
-        x = np.where(np.equal(g, 0), 1, x)
-    return np.divide(g, x)
+def _evaluate_multiply_no_nan(x: Any, y: Any) -> Any:
+    # Nothing can go wrong where neither has zeros.
+    if _has_no_zeros(x) and _has_no_zeros(y):
+        return np.multiply(x, y)
+    with np.errstate(invalid="ignore"):
+        product = np.multiply(x, y)
+    if _all_finite(product):
+        return product
+    return np.where(np.equal(x, 0) | np.equal(y, 0), 0, product).astype(product.dtype, copy=False)
 
 
-def _evaluate_multiply_no_nan(g: Any, x: Any) -> Any:
-    if _may_have_zeros(g) and not _all_finite(x):
-        x = np.where(np.equal(g, 0), 0, x)
-    return np.multiply(g, x)
+def _evaluate_divide_no_nan(x: Any, y: Any) -> Any:
+    if _has_no_zeros(x) and _all_finite(y):
+        return np.divide(x, y)
+    with np.errstate(all="ignore"):
+        quotient = np.divide(x, y)
+    if _all_finite(quotient):
+        return quotient
+    # Once more, for the warnings that NumPy has for what remains.
+    remaining = np.not_equal(x, 0) & np.logical_not(np.isinf(x) & np.isinf(y))
+    return np.divide(x, y, out=np.zeros(np.shape(quotient), quotient.dtype), where=remaining)
 
 
 divide_no_nan_p = elementwise(
     "divide_no_nan",
     np.divide,
     lambda g, out, x, y: divide_no_nan(g, y),
-    lambda g, out, x, y: negative(divide_no_nan(multiply_no_nan(out, g), y)),
+    lambda g, out, x, y: negative(divide_no_nan(multiply_no_nan(g, out), y)),
     evaluate=_evaluate_divide_no_nan,
 )
 multiply_no_nan_p = elementwise(
     "multiply_no_nan",
     np.multiply,
     lambda g, out, x, y: multiply_no_nan(g, y),
-    lambda g, out, x, y: multiply_no_nan(x, g),
+    lambda g, out, x, y: multiply_no_nan(g, x),
     evaluate=_evaluate_multiply_no_nan,
 )
 
 
 def divide_no_nan(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """x1 / x2, elementwise, but 0 wherever x1 is 0, also when x2 is 0, infinite or NaN.
+    """x1 / x2, elementwise, but 0 wherever x1 is 0, also when x2 is 0, infinite or NaN, and where both are infinite.
+
+    Derivative rules divide in this way: what a zero cotangent or tangent meets does not matter. One that is NaN stays.
 
     >>> import fgrad as fg
     >>> fg.divide_no_nan(fg.asarray([0.0, 1.0]), fg.asarray([0.0, 4.0]))
@@ -228,7 +258,9 @@ def divide_no_nan(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 
 
 def multiply_no_nan(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """x1 * x2, elementwise, but 0 wherever x1 is 0, also when x2 is infinite or NaN.
+    """x1 * x2, elementwise, but 0 wherever one of them is 0, also when the other one is infinite or NaN.
+
+    Derivative rules multiply in this way: what a zero cotangent, tangent or partial derivative meets does not matter.
 
     >>> import fgrad as fg
     >>> fg.multiply_no_nan(fg.asarray([0.0, 2.0]), fg.asarray([float("inf"), 4.0]))
@@ -242,8 +274,15 @@ def multiply_no_nan(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 
 def _abs_vjp(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
     if dtype_of(x).kind == "c":
-        return (multiply(g, divide_no_nan(conj(x), out)),)
-    return (multiply(g, sign(x)),)
+        return (multiply_no_nan(g, divide_no_nan(conj(x), out)),)
+    return (multiply_no_nan(g, sign(x)),)
+
+
+def _abs_jvp(tangents: Any, out: Any, x: Any) -> Any:
+    (tangent,) = tangents
+    if dtype_of(x).kind == "c":
+        return real(multiply_no_nan(tangent, divide_no_nan(conj(x), out)))
+    return multiply_no_nan(tangent, sign(x))
 
 
 def _absolute_rule(x: ShapeDtype) -> ShapeDtype:
@@ -274,14 +313,15 @@ absolute = abs
 def sign(x: ArrayLike, /) -> Tensor:
     """-1, 0 or 1 as x is negative, zero or positive, elementwise; x / |x| of complex x.
 
-    The derivative is zero for real x.
+    The derivative is zero for real x, and taken as zero at a complex 0.
 
     >>> import fgrad as fg
     >>> fg.sign(fg.asarray([1.5, 0.0, -2.0]))
     Tensor([ 1.,  0., -1.], dtype=float64)
     """
     if dtype_of(as_operand(x)).kind == "c":
-        return divide_no_nan(x, abs(x))
+        modulus = abs(x)
+        return divide_no_nan(x, where(equal(modulus, 0), np.inf, modulus))
     return bind1(sign_p, x)
 
 
@@ -341,7 +381,7 @@ divide_p = elementwise(
 )
 negative_p = elementwise("negative", np.negative, lambda g, out, x: negative(g), python=operator.neg)
 positive_p = elementwise("positive", np.positive, lambda g, out, x: g, python=operator.pos)
-square_p = elementwise("square", np.square, lambda g, out, x: multiply_no_nan(g, 2 * x))
+square_p = elementwise("square", np.square, lambda g, out, x: multiply_no_nan(g, multiply(x, 2)))
 reciprocal_p = elementwise(
     "reciprocal", np.reciprocal, lambda g, out, x: negative(divide_no_nan(divide_no_nan(g, x), x))
 )
@@ -350,30 +390,46 @@ remainder_p = elementwise(
     "remainder",
     np.remainder,
     lambda g, out, x, y: g,
-    lambda g, out, x, y: negative(multiply(g, floor_divide(x, y))),
+    lambda g, out, x, y: negative(multiply_no_nan(g, floor_divide(x, y))),
     python=operator.mod,
 )
 
-abs_p = register(
+abs_p: Primitive = register(
     Primitive(
         "abs",
         np.absolute,
         _absolute_rule,
         _abs_vjp,
+        _abs_jvp,
+        batch=batch_elementwise,
         python=Primitive(
             "abs",
             operator.abs,
             lambda x: ShapeDtype((), _absolute_rule(x).dtype, weak=True),
             _abs_vjp,
+            _abs_jvp,
+            batch=lambda _, batched, x: bind1(abs_p, x),
             takes_numbers=True,
         ),
         takes_numbers=True,
     )
 )
 sign_p = elementwise("sign", np.sign, locally_constant=True)
-imag_p = register(Primitive("imag", np.imag, _absolute_rule, _imag_vjp, makes_views=True))
-conj_p = register(Primitive("conj", np.conjugate, ufunc_shape_rule(np.conjugate), lambda g, needed, out, x: (conj(g),)))
+imag_p = register(
+    Primitive("imag", np.imag, _absolute_rule, _imag_vjp, linear=slice(1), batch=batch_elementwise, makes_views=True)
+)
+conj_p = register(
+    Primitive(
+        "conj",
+        np.conjugate,
+        ufunc_shape_rule(np.conjugate),
+        lambda g, needed, out, x: (conj(g),),
+        linear=slice(1),
+        batch=batch_elementwise,
+    )
+)
 
+operations.accumulate = add
 operations.add = make_operator(add_p)
 operations.subtract = make_operator(subtract_p)
 operations.multiply = make_operator(multiply_p)

@@ -12,11 +12,12 @@ import numpy as np
 from fgrad.core.bind import bind, bind2, make_operator
 from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.methods import operations
+from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
-from fgrad.ops.arithmetic import conj, multiply
-from fgrad.ops.declare import bilinear, linear, stands_for
+from fgrad.ops.arithmetic import conj, multiply, multiply_no_nan
+from fgrad.ops.declare import bilinear, lead_axes, linear, stands_for
 from fgrad.ops.shaping import matrix_transpose, moveaxis, transpose
 from fgrad.ops.structure import convert, reduce_sum, reshape_to
 
@@ -24,16 +25,31 @@ __all__ = ["diagonal", "dot", "inner", "matmul", "outer", "tensordot", "trace", 
 
 
 def _evaluate_matmul(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Any:
+    if x.ndim > 1 < y.ndim and x.shape[-1] == 1 == y.shape[-2]:
+        return _multiply_columns_by_rows(x, y)
     # One matrix under many: NumPy would multiply them one by one, BLAS takes them as the rows of one.
     if x.ndim > 2 and y.ndim <= 2 and y.ndim and x.size and x.flags.c_contiguous:
         return np.matmul(x.reshape(-1, x.shape[-1]), y).reshape(*x.shape[:-1], *y.shape[1:])
     return np.matmul(x, y)
 
 
+# Beyond this many products of real numbers NumPy's einsum takes less time to start each row than its multiply does.
+_MANY_PRODUCTS = 4096
+
+
+def _multiply_columns_by_rows(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Any:
+    # Single products: BLAS would be started anew for each pair, and is two to three times slower.
+    if x.size * y.shape[-1] > _MANY_PRODUCTS and x.dtype.kind == "f" == y.dtype.kind and x.itemsize >= 4:
+        return np.einsum("...i,...j->...ij", x[..., 0], y[..., 0, :], order="C")
+    return np.multiply(x, y)
+
+
+_NO_AXES = "both operands need at least one axis; a product with a number is x * y"
+
+
 def _matmul_rule(x: ShapeDtype, y: ShapeDtype) -> ShapeDtype:
     if not x.shape or not y.shape:
-        message = "both operands need at least one axis; a product with a number is x * y"
-        raise ShapeError(message)
+        raise ShapeError(_NO_AXES)
     length, place = (y.shape[0], "only axis") if y.ndim == 1 else (y.shape[-2], "second to last")
     if x.shape[-1] != length:
         message = (
@@ -58,10 +74,22 @@ def _as_columns(x: Any) -> Any:
     return reshape_to(moveaxis(x, -2, 0), (shape[-2], product(shape[:-2]) * shape[-1]))
 
 
+def _outer_product(x: Any, y: Any) -> Any:
+    """The matrices x_i y_j of the last axes, as a product of a column and a row."""
+    row = (*y.shape[:-1], 1, y.shape[-1])
+    return bind2(matmul_p, reshape_to(x, (*shape_of(x), 1)), reshape_to(y, row))
+
+
+# A product of a row and a column, or a stack of them, has the adjoints of a product of elements: the derivative of
+# the norm sqrt(x @ x) is 0 at 0, and not 0 * inf.
+
+
 def _matmul_left_adjoint(g: Any, x: Any, y: Any) -> Any:
     x_rank, y_shape = len(shape_of(x)), shape_of(y)
     if len(y_shape) == 1:
-        return multiply(g if x_rank == 1 else reshape_to(g, (*g.shape, 1)), y)
+        return multiply_no_nan(g, y) if x_rank == 1 else _outer_product(g, y)
+    if x_rank > 1 and g.shape[-2:] == (1, 1):
+        return multiply_no_nan(g, matrix_transpose(y))
     if len(y_shape) == 2:
         return bind2(matmul_p, y, g) if x_rank == 1 else bind2(matmul_p, g, matrix_transpose(y))
     if x_rank == 1:
@@ -74,9 +102,9 @@ def _matmul_left_adjoint(g: Any, x: Any, y: Any) -> Any:
 def _matmul_right_adjoint(g: Any, x: Any, y: Any) -> Any:
     x_shape, y_rank = shape_of(x), len(shape_of(y))
     if len(x_shape) == 1:
-        if y_rank == 1:
-            return multiply(g, x)
-        return multiply(reshape_to(x, (*x_shape, 1)), reshape_to(g, (*g.shape[:-1], 1, g.shape[-1])))
+        return multiply_no_nan(g, x) if y_rank == 1 else _outer_product(x, g)
+    if y_rank > 1 and g.shape[-2:] == (1, 1):
+        return multiply_no_nan(g, matrix_transpose(x))
     if y_rank == 1:
         if len(x_shape) == 2:
             return bind2(matmul_p, g, x)
@@ -88,7 +116,74 @@ def _matmul_right_adjoint(g: Any, x: Any, y: Any) -> Any:
     return bind2(matmul_p, matrix_transpose(x), g)
 
 
-matmul_p = bilinear("matmul", _evaluate_matmul, _matmul_rule, _matmul_left_adjoint, _matmul_right_adjoint)
+# The batching rule chooses among forms of the same product the one with the fewest and largest matrices.
+
+
+def _batch_matmul(primitive: Primitive, batched: tuple[bool, ...], x: Any, y: Any) -> Any:
+    x_rank, y_rank = len(shape_of(x)) - batched[0], len(shape_of(y)) - batched[1]
+    if not x_rank or not y_rank:
+        raise ShapeError(_NO_AXES)
+    if not batched[1]:
+        return _matmul_shared_right(x, y, x_rank, y_rank)
+    if not batched[0]:
+        return _matmul_shared_left(x, y, x_rank, y_rank)
+    return _matmul_both(x, y, x_rank, y_rank)
+
+
+def _matmul_shared_right(x: Any, y: Any, x_rank: int, y_rank: int) -> Any:
+    if y_rank <= 2:
+        return bind2(matmul_p, x, y)
+    if x_rank == 1:
+        return moveaxis(bind2(matmul_p, x, y), -2, 0)
+    if x_rank == 2:
+        size, rows, length = shape_of(x)
+        found = bind2(matmul_p, reshape_to(x, (size * rows, length)), y)
+        stack, columns = found.shape[:-2], found.shape[-1]
+        return moveaxis(reshape_to(found, (*stack, size, rows, columns)), -3, 0)
+    return bind2(matmul_p, lead_axes(x, max(x_rank, y_rank)), y)
+
+
+# Up to this many columns, one product of all examples' columns side by side pays for the copy that arranges them.
+_NARROW = 16
+
+
+def _matmul_shared_left(x: Any, y: Any, x_rank: int, y_rank: int) -> Any:
+    if y_rank == 1:
+        if x_rank == 1:
+            return bind2(matmul_p, y, x)
+        shape = shape_of(x)
+        rows = x if x_rank == 2 else reshape_to(x, (product(shape[:-1]), shape[-1]))
+        found = bind2(matmul_p, y, matrix_transpose(rows))
+        return found if x_rank == 2 else reshape_to(found, (shape_of(y)[0], *shape[:-1]))
+    if x_rank == y_rank == 2 and shape_of(y)[-1] <= _NARROW:
+        size, _, columns = shape_of(y)
+        found = bind2(matmul_p, x, _as_columns(y))
+        return moveaxis(reshape_to(found, (shape_of(x)[0], size, columns)), 1, 0)
+    return bind2(matmul_p, x, lead_axes(y, max(x_rank, y_rank)))
+
+
+def _matmul_both(x: Any, y: Any, x_rank: int, y_rank: int) -> Any:
+    x_shape, y_shape = shape_of(x), shape_of(y)
+    if x_rank == 1:
+        x = reshape_to(x, (x_shape[0], 1, x_shape[1]))
+    if y_rank == 1:
+        y = reshape_to(y, (*y_shape, 1))
+    if x_rank > 2 >= y_rank:
+        # The matrices of an example all meet one: they are its rows.
+        x = reshape_to(x, (x_shape[0], product(x_shape[1:-1]), x_shape[-1]))
+        found = bind2(matmul_p, x, y)
+        return reshape_to(found, (*x_shape[:-1], *found.shape[-1:] * (y_rank - 1)))
+    rank = max(x_rank, y_rank, 2)
+    found = bind2(matmul_p, lead_axes(x, rank), lead_axes(y, rank))
+    if x_rank > 1 < y_rank:
+        return found
+    rows, columns = found.shape[-2:-1] * (x_rank > 1), found.shape[-1:] * (y_rank > 1)
+    return reshape_to(found, (*found.shape[:-2], *rows, *columns))
+
+
+matmul_p = bilinear(
+    "matmul", _evaluate_matmul, _matmul_rule, _matmul_left_adjoint, _matmul_right_adjoint, batch=_batch_matmul
+)
 
 
 @stands_for(np.matmul)
@@ -313,11 +408,25 @@ def _diagonal_adjoint(g: Any, x: Any, offset: int, axis1: int, axis2: int) -> An
     return bind(embed_diagonal_p, g, shape=shape_of(x), offset=offset, axis1=axis1, axis2=axis2)
 
 
+def _batch_diagonal(
+    primitive: Primitive, batched: tuple[bool, ...], x: Any, offset: int, axis1: int, axis2: int
+) -> Any:
+    return bind(primitive, x, offset=offset, axis1=axis1 + 1, axis2=axis2 + 1)
+
+
+def _batch_embed(
+    primitive: Primitive, batched: tuple[bool, ...], g: Any, shape: Shape, offset: int, axis1: int, axis2: int
+) -> Any:
+    whole = (shape_of(g)[0], *shape)
+    return bind(primitive, g, shape=whole, offset=offset, axis1=axis1 + 1, axis2=axis2 + 1)
+
+
 diagonal_p = linear(
     "diagonal",
     lambda x, offset, axis1, axis2: x.diagonal(offset, axis1, axis2),
     lambda x, offset, axis1, axis2: ShapeDtype(_diagonal_shape(x.shape, offset, axis1, axis2), x.dtype),
     _diagonal_adjoint,
+    batch=_batch_diagonal,
     makes_views=True,
 )
 embed_diagonal_p = linear(
@@ -325,6 +434,7 @@ embed_diagonal_p = linear(
     _embed_diagonal,
     lambda g, shape, offset, axis1, axis2: ShapeDtype(shape, g.dtype),
     lambda h, g, shape, offset, axis1, axis2: bind(diagonal_p, h, offset=offset, axis1=axis1, axis2=axis2),
+    batch=_batch_embed,
 )
 
 

@@ -111,7 +111,8 @@ class _Constant:
         return repr(self.number)
 
 
-full_p = constant("full", _evaluate_full, lambda shape, value, dtype: ShapeDtype(shape, dtype))
+# Here and below there is no batching rule: what has no operands is never batched.
+full_p = constant("full", _evaluate_full, lambda shape, value, dtype: ShapeDtype(shape, dtype), batch=None)
 
 
 @stands_for(np.full)
@@ -215,7 +216,7 @@ def _arange_rule(start: Any, stop: Any, step: Any, dtype: np.dtype[Any]) -> Shap
     return ShapeDtype((length,), dtype)
 
 
-arange_p = constant("arange", _evaluate_arange, _arange_rule)
+arange_p = constant("arange", _evaluate_arange, _arange_rule, batch=None)
 
 
 def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None) -> Tensor:
@@ -272,6 +273,7 @@ eye_p = constant(
     "eye",
     lambda rows, columns, k, dtype: np.eye(N=rows, M=columns, k=k, dtype=dtype),
     lambda rows, columns, k, dtype: ShapeDtype((rows, columns), dtype),
+    batch=None,
 )
 
 

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
+from fgrad.core.bind import bind
 from fgrad.core.errors import DtypeError, ShapeError
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import FUNCTION_COUNTERPARTS, UFUNC_COUNTERPARTS
-from fgrad.core.shape import ShapeDtype
-from fgrad.ops.structure import unbroadcast
+from fgrad.core.shape import ShapeDtype, shape_dtype_of
+from fgrad.core.tensor import adopt
+from fgrad.ops.arguments import shape_of
+from fgrad.ops.structure import broadcast, fit_tangent, reshape_to, unbroadcast
 
-__all__ = ["bilinear", "constant", "elementwise", "linear", "stands_for", "ufunc_shape_rule"]
+__all__ = [
+    "as_batch",
+    "batch_by_example",
+    "batch_elementwise",
+    "batch_over_axes",
+    "batch_over_axis",
+    "batch_size",
+    "batch_stacked",
+    "bilinear",
+    "constant",
+    "elementwise",
+    "elementwise_jvp",
+    "lead_axes",
+    "linear",
+    "stands_for",
+    "ufunc_shape_rule",
+]
 
 Partial = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,20 +98,33 @@ def elementwise(
     """
     rule = ufunc_shape_rule(ufunc)
     vjp = None if locally_constant else _elementwise_vjp(partials)
+    jvp = None if locally_constant else elementwise_jvp(partials)
     weak = None
     if python is not None:
-        weak = Primitive(name, python, _weak_rule(rule), vjp, locally_constant=locally_constant, takes_numbers=True)
-    return register(
+        weak = Primitive(
+            name,
+            python,
+            _weak_rule(rule),
+            vjp,
+            jvp,
+            batch=lambda _, batched, *operands: batch_elementwise(primitive, batched, *operands),
+            locally_constant=locally_constant,
+            takes_numbers=True,
+        )
+    primitive = register(
         Primitive(
             name,
             ufunc if evaluate is None else evaluate,
             rule,
             vjp,
+            jvp,
+            batch=batch_elementwise,
             locally_constant=locally_constant,
             python=weak,
             takes_numbers=True,
         )
     )
+    return primitive
 
 
 def _elementwise_vjp(partials: tuple[Partial, ...]) -> Callable[..., tuple[Any, ...]]:
@@ -124,12 +157,92 @@ def _elementwise_vjp(partials: tuple[Partial, ...]) -> Callable[..., tuple[Any, 
     return nary
 
 
+def elementwise_jvp(partials: tuple[Partial, ...]) -> Callable[..., Any]:
+    """The jvp rule of an elementwise operation: the sum of its partials, each scaled by the tangent."""
+
+    def jvp(tangents: Any, out: Any, *operands: Any) -> Any:
+        terms = [
+            partial(tangent, out, *operands)
+            for partial, tangent in zip(partials, tangents, strict=True)
+            if tangent is not None
+        ]
+        return fit_tangent(functools.reduce(operations.accumulate, terms), out)
+
+    return jvp
+
+
+# Batching rules: most operations need one of these three.
+
+
+def batch_elementwise(primitive: Primitive, batched: tuple[bool, ...], *operands: Any, **params: Any) -> Any:
+    """The batching rule of what broadcasts: operands of fewer axes get new ones behind that of the examples."""
+    ranks = [len(shape_of(operand)) - own for operand, own in zip(operands, batched, strict=True)]
+    rank = max(ranks)
+    aligned = [
+        lead_axes(operand, rank) if own and count < rank else operand
+        for operand, own, count in zip(operands, batched, ranks, strict=True)
+    ]
+    return bind(primitive, *aligned, **params)
+
+
+def lead_axes(x: Any, rank: int) -> Any:
+    """A batch of values with new axes of length 1 in front of each value's own, which makes `rank` of them."""
+    size, *shape = shape_of(x)
+    return reshape_to(x, (size, *[1] * (rank - len(shape)), *shape)) if len(shape) < rank else x
+
+
+def batch_stacked(primitive: Primitive, batched: tuple[bool, ...], *operands: Any, **params: Any) -> Any:
+    """The batching rule of what treats leading axes as a stack already, such as keys."""
+    return bind(primitive, *operands, **params)
+
+
+def batch_over_axes(primitive: Primitive, batched: tuple[bool, ...], x: Any, *, axes: Any, **params: Any) -> Any:
+    """The batching rule of an operation on one operand that has a param `axes`: each lies one place further on."""
+    return bind(primitive, x, axes=tuple([axis + 1 for axis in axes]), **params)
+
+
+def batch_over_axis(primitive: Primitive, batched: tuple[bool, ...], x: Any, *, axis: int, **params: Any) -> Any:
+    """The batching rule of an operation on one operand that has a param `axis`: it lies one place further on."""
+    return bind(primitive, x, axis=axis + 1, **params)
+
+
+def batch_by_example(primitive: Primitive, batched: tuple[bool, ...], *operands: Any, **params: Any) -> Any:
+    """The batching rule of last resort: one example after the other, and the results stacked."""
+    size = batch_size(batched, operands)
+    results = []
+    for position in range(size):
+        example = [
+            operations.getitem(operand, position) if own else operand
+            for operand, own in zip(operands, batched, strict=True)
+        ]
+        results.append(bind(primitive, *example, **params))
+    if results:
+        return operations.stack(results)
+    avals = [
+        ShapeDtype(operand.shape[1:], operand.dtype) if own else shape_dtype_of(operand)
+        for operand, own in zip(operands, batched, strict=True)
+    ]
+    aval = primitive.shape_rule(*avals, **params)
+    return adopt(np.zeros((0, *aval.shape), aval.dtype))
+
+
+def batch_size(batched: tuple[bool, ...], operands: tuple[Any, ...]) -> int:
+    """How many examples there are."""
+    return int(shape_of(next(operand for operand, own in zip(operands, batched, strict=True) if own))[0])
+
+
+def as_batch(operand: Any, own: bool, size: int) -> Any:
+    """An operand with the axis of the examples: repeated along it where it has none."""
+    return operand if own else broadcast(operand, (size, *shape_of(operand)))
+
+
 def linear(
     name: str,
     evaluate: Callable[..., Any],
     shape_rule: Callable[..., ShapeDtype],
     adjoint: Callable[..., Any],
     *,
+    batch: Callable[..., Any],
     makes_views: bool = False,
 ) -> Primitive:
     """A linear map of one operand, by its adjoint: ``adjoint(g, x, **params)``; of x only shape and dtype matter."""
@@ -137,7 +250,7 @@ def linear(
     def vjp(g: Any, needed: Any, out: Any, x: Any, **params: Any) -> tuple[Any]:
         return (adjoint(g, x, **params),)
 
-    return register(Primitive(name, evaluate, shape_rule, vjp, makes_views=makes_views))
+    return register(Primitive(name, evaluate, shape_rule, vjp, linear=slice(1), batch=batch, makes_views=makes_views))
 
 
 def bilinear(
@@ -146,8 +259,19 @@ def bilinear(
     shape_rule: Callable[..., ShapeDtype],
     left_adjoint: Callable[..., Any],
     right_adjoint: Callable[..., Any],
+    *,
+    batch: Callable[..., Any],
 ) -> Primitive:
     """A map that is linear in each of two operands, by its two adjoints: ``adjoint(g, x, y, **params)``."""
+
+    def jvp(tangents: Any, out: Any, x: Any, y: Any, **params: Any) -> Any:
+        left, right = tangents
+        terms = []
+        if left is not None:
+            terms.append(bind(primitive, left, y, **params))
+        if right is not None:
+            terms.append(bind(primitive, x, right, **params))
+        return fit_tangent(functools.reduce(operations.accumulate, terms), out)
 
     def vjp(g: Any, needed: Any, out: Any, x: Any, y: Any, **params: Any) -> tuple[Any, Any]:
         return (
@@ -155,12 +279,20 @@ def bilinear(
             unbroadcast(right_adjoint(g, x, y, **params), y) if needed[1] else None,
         )
 
-    return register(Primitive(name, evaluate, shape_rule, vjp))
+    primitive = register(Primitive(name, evaluate, shape_rule, vjp, jvp, batch=batch))
+    return primitive
 
 
-def constant(name: str, evaluate: Callable[..., Any], shape_rule: Callable[..., Any], **flags: Any) -> Primitive:
+def constant(
+    name: str,
+    evaluate: Callable[..., Any],
+    shape_rule: Callable[..., Any],
+    *,
+    batch: Callable[..., Any] | None,
+    **flags: Any,
+) -> Primitive:
     """An operation whose result carries no gradient: integers, booleans, fresh values."""
-    return register(Primitive(name, evaluate, shape_rule, locally_constant=True, **flags))
+    return register(Primitive(name, evaluate, shape_rule, locally_constant=True, batch=batch, **flags))
 
 
 def stands_for(*functions: Any, method: str | None = None) -> Callable[[F], F]:

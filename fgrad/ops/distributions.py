@@ -6,7 +6,9 @@ its parameters while a function is staged, and would differentiate worse. Each w
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from math import prod as product
 from typing import Any, TypeAlias
 
@@ -17,12 +19,13 @@ from fgrad.core.errors import DtypeError, ShapeError
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import Tensor
-from fgrad.ops.arguments import as_operand
-from fgrad.ops.arithmetic import divide, negative, square, subtract
-from fgrad.ops.declare import constant
+from fgrad.ops.arguments import as_operand, shape_of
+from fgrad.ops.arithmetic import add, divide, multiply_no_nan, negative, square, subtract
+from fgrad.ops.declare import batch_elementwise, constant
 from fgrad.ops.exponential import exp, log
 from fgrad.ops.logic import equal
 from fgrad.ops.random_bits import (
+    align_draw,
     draw_bits,
     draw_integers,
     open_unit,
@@ -34,7 +37,7 @@ from fgrad.ops.reductions import cumsum
 from fgrad.ops.selection import where
 from fgrad.ops.sorting import argsort, searchsorted
 from fgrad.ops.special import BLOCK, in_blocks, normal_cdf, normal_quantile
-from fgrad.ops.structure import convert, unbroadcast
+from fgrad.ops.structure import convert, fit_tangent, unbroadcast
 
 __all__ = ["bernoulli_p", "choose", "normal_p", "random_order", "truncated_normal_p", "uniform_p"]
 
@@ -44,7 +47,7 @@ _WORD = np.dtype(np.uint64)
 _INT64 = np.dtype(np.int64)
 _FLOAT64 = np.dtype(np.float64)
 
-open_unit_p = constant("open_unit", open_unit, lambda bits: ShapeDtype(bits.shape, _FLOAT64))
+open_unit_p = constant("open_unit", open_unit, lambda bits: ShapeDtype(bits.shape, _FLOAT64), batch=batch_elementwise)
 
 
 def _bounds_rule(low_name: str, high_name: str) -> Any:
@@ -59,7 +62,36 @@ def _bounds_rule(low_name: str, high_name: str) -> Any:
     return rule
 
 
-# The uniform distribution.
+def _batch_draw(primitive: Primitive, batched: tuple[bool, ...], bits: Any, *parameters: Any, **params: Any) -> Any:
+    """The batching rule of a draw whose parameters broadcast to the shape of its bits."""
+    repeated, aligned = align_draw(batched, bits, parameters, len(shape_of(bits)) - batched[0])
+    return bind(primitive, repeated, *aligned, **params)
+
+
+def _register_between(
+    name: str, evaluate: Callable[..., Array], bound_names: tuple[str, str], weigh: Callable[..., Any]
+) -> Primitive:
+    """A draw between two bounds: ``weigh(g, share, out, bound)`` is g times the derivative by a bound.
+
+    The share is 1 - u for the lower bound and u for the upper, with u the uniform number that the bits give.
+    """
+
+    def shares(bits: Any, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+        unit = bind(unit_interval_p, bits, dtype=dtype)
+        return subtract(1, unit), unit
+
+    def vjp(g: Any, needed: Any, out: Any, bits: Any, *bounds: Any, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        operands = zip(needed[1:], shares(bits, dtype), bounds, strict=True)
+        cotangents = [unbroadcast(weigh(g, share, out, x), x) if wanted else None for wanted, share, x in operands]
+        return (None, *cotangents)
+
+    def jvp(tangents: Any, out: Any, bits: Any, *bounds: Any, dtype: np.dtype[Any]) -> Any:
+        operands = zip(tangents[1:], shares(bits, dtype), bounds, strict=True)
+        terms = [weigh(tangent, share, out, x) for tangent, share, x in operands if tangent is not None]
+        return fit_tangent(functools.reduce(add, terms), out)
+
+    rule = _bounds_rule(*bound_names)
+    return register(Primitive(name, evaluate, rule, vjp, jvp, batch=_batch_draw, takes_numbers=True))
 
 
 def _evaluate_uniform(bits: Array, low: Any, high: Any, dtype: np.dtype[Any]) -> Array:
@@ -80,17 +112,8 @@ def _evaluate_uniform(bits: Array, low: Any, high: Any, dtype: np.dtype[Any]) ->
     return out
 
 
-def _uniform_vjp(g: Any, needed: Any, out: Any, bits: Any, low: Any, high: Any, dtype: np.dtype[Any]) -> Any:
-    unit = bind(unit_interval_p, bits, dtype=dtype)
-    return (
-        None,
-        unbroadcast(g * subtract(1, unit), low) if needed[1] else None,
-        unbroadcast(g * unit, high) if needed[2] else None,
-    )
-
-
-uniform_p = register(
-    Primitive("uniform", _evaluate_uniform, _bounds_rule("minval", "maxval"), _uniform_vjp, takes_numbers=True)
+uniform_p = _register_between(
+    "uniform", _evaluate_uniform, ("minval", "maxval"), lambda g, share, out, bound: multiply_no_nan(g, share)
 )
 
 
@@ -118,7 +141,9 @@ def _normal_block(bits: Array) -> Array:
     return normal_quantile(centred, 0.5 - np.abs(centred))
 
 
-normal_p = constant("normal", _evaluate_normal, lambda bits, dtype: ShapeDtype(bits.shape, dtype))
+normal_p = constant(
+    "normal", _evaluate_normal, lambda bits, dtype: ShapeDtype(bits.shape, dtype), batch=batch_elementwise
+)
 
 
 def _evaluate_truncated(bits: Array, lower: Any, upper: Any, dtype: np.dtype[Any]) -> Array:
@@ -146,31 +171,13 @@ def _quantile_block(probability: Array) -> Array:
     return normal_quantile(probability - 0.5, np.minimum(probability, 1.0 - probability))
 
 
-def _truncated_vjp(g: Any, needed: Any, out: Any, bits: Any, lower: Any, upper: Any, dtype: np.dtype[Any]) -> Any:
+def _weigh_truncated(g: Any, share: Any, out: Any, bound: Any) -> Any:
     # From cdf(z) = (1 - u) cdf(a) + u cdf(b): dz/da = (1 - u) pdf(a) / pdf(z) and dz/db = u pdf(b) / pdf(z), where the
     # quotient of the densities is one exponential that cannot overflow before it is multiplied.
-    unit = bind(unit_interval_p, bits, dtype=dtype)
-
-    def share(weight: Any, bound: Any) -> Any:
-        ratio = exp((square(out) - square(bound)) * 0.5)
-        return unbroadcast(g * weight * ratio, bound)
-
-    return (
-        None,
-        share(subtract(1, unit), lower) if needed[1] else None,
-        share(unit, upper) if needed[2] else None,
-    )
+    return multiply_no_nan(multiply_no_nan(g, share), exp((square(out) - square(bound)) * 0.5))
 
 
-truncated_normal_p = register(
-    Primitive(
-        "truncated_normal",
-        _evaluate_truncated,
-        _bounds_rule("lower", "upper"),
-        _truncated_vjp,
-        takes_numbers=True,
-    )
-)
+truncated_normal_p = _register_between("truncated_normal", _evaluate_truncated, ("lower", "upper"), _weigh_truncated)
 
 
 # Decisions and choices.
@@ -181,7 +188,8 @@ def _evaluate_bernoulli(bits: Array, p: Any) -> Array:
     if not ((threshold >= 0) & (threshold <= 1)).all():
         message = "p is a probability, from 0 to 1"
         raise ValueError(message)
-    return unit_interval(bits, _FLOAT64) < threshold
+    # With `out`, NumPy refuses a p that does not broadcast to the shape of the draw.
+    return np.less(unit_interval(bits, _FLOAT64), threshold, out=np.empty(bits.shape, bool))
 
 
 def _bernoulli_rule(bits: ShapeDtype, p: ShapeDtype) -> ShapeDtype:
@@ -193,12 +201,19 @@ def _bernoulli_rule(bits: ShapeDtype, p: ShapeDtype) -> ShapeDtype:
 
 
 bernoulli_p = register(
-    Primitive("bernoulli", _evaluate_bernoulli, _bernoulli_rule, locally_constant=True, takes_numbers=True)
+    Primitive(
+        "bernoulli",
+        _evaluate_bernoulli,
+        _bernoulli_rule,
+        batch=_batch_draw,
+        locally_constant=True,
+        takes_numbers=True,
+    )
 )
 
 
-def _evaluate_probabilities(p: Array, count: int, distinct: int) -> Array:
-    if p.shape != (count,) or p.dtype.kind == "c":
+def _evaluate_probabilities(p: Array, count: int, distinct: int, stack: int) -> Array:
+    if p.shape[stack:] != (count,) or p.dtype.kind == "c":
         message = "p does not fit"
         raise ValueError(message)
     if not (p >= 0).all():
@@ -206,28 +221,38 @@ def _evaluate_probabilities(p: Array, count: int, distinct: int) -> Array:
         raise ValueError(message)
     resolution = np.finfo(p.dtype).eps if p.dtype.kind == "f" else 0.0
     probabilities = p.astype(np.float64)
-    total = float(np.add.reduce(probabilities))
-    if not abs(total - 1.0) <= max(math.sqrt(resolution), 1e-8):
-        message = f"p sums to {total:.10g}, not to 1"
+    totals = np.atleast_1d(np.add.reduce(probabilities, axis=-1))
+    wrong = np.abs(totals - 1.0) > max(math.sqrt(resolution), 1e-8)
+    if wrong.any():
+        message = f"p sums to {totals[wrong][0]:.10g}, not to 1"
         raise ValueError(message)
-    positive = int(np.count_nonzero(probabilities))
-    if positive < distinct:
-        message = f"p has {positive} positive entries, and {distinct} different ones are to be chosen (replace=False)"
+    positive = np.atleast_1d(np.count_nonzero(probabilities, axis=-1))
+    few = positive < distinct
+    if few.any():
+        found = positive[few][0]
+        message = f"p has {found} positive entries, and {distinct} different ones are to be chosen (replace=False)"
         raise ValueError(message)
     return probabilities
 
 
-def _probabilities_rule(p: ShapeDtype, count: int, distinct: int) -> ShapeDtype:
+def _probabilities_rule(p: ShapeDtype, count: int, distinct: int, stack: int) -> ShapeDtype:
     if p.dtype.kind == "c":
         message = f"p must be real, not of dtype {p.dtype}"
         raise DtypeError(message)
-    if p.shape != (count,):
+    if p.shape[stack:] != (count,):
         message = f"p needs shape ({count},), one probability for each of the choices, and has shape {p.shape}"
         raise ShapeError(message)
     return ShapeDtype(p.shape, _FLOAT64)
 
 
-probabilities_p = constant("choice", _evaluate_probabilities, _probabilities_rule)
+def _batch_probabilities(
+    primitive: Primitive, batched: tuple[bool, ...], p: Any, count: int, distinct: int, stack: int
+) -> Any:
+    return bind(primitive, p, count=count, distinct=distinct, stack=stack + 1)
+
+
+# `stack` counts the axes in front of that of the choices.
+probabilities_p = constant("choice", _evaluate_probabilities, _probabilities_rule, batch=_batch_probabilities)
 
 
 def random_order(words: Tensor, count: int) -> Tensor:
@@ -242,7 +267,7 @@ def choose(words: Tensor, count: int, shape: Shape, *, replace: bool, p: Any) ->
         if replace:
             return draw_integers(words, shape, 0, max(count, 1), _INT64)
         return random_order(words, count)[:size].reshape(shape)
-    probabilities = bind(probabilities_p, as_operand(p), count=count, distinct=0 if replace else size)
+    probabilities = bind(probabilities_p, as_operand(p), count=count, distinct=0 if replace else size, stack=0)
     if replace:
         ends = cumsum(probabilities)
         points = bind(uniform_p, draw_bits(words, shape, _WORD), 0.0, ends[-1], dtype=_FLOAT64)

@@ -13,11 +13,12 @@ import numpy as np
 
 from fgrad.core.bind import bind
 from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import Tensor, to_tensor
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of
 from fgrad.ops.contractions import diagonal_p
-from fgrad.ops.declare import bilinear, stands_for
+from fgrad.ops.declare import batch_by_example, bilinear, stands_for
 from fgrad.ops.shaping import transpose
 from fgrad.ops.structure import convert, reduce_sum, reshape_to
 
@@ -105,7 +106,17 @@ def _right_adjoint(g: Any, x: Any, y: Any, subscripts: str) -> Any:
     return bind(einsum_p, g, x, subscripts=f"{out},{first}->{second}")
 
 
-einsum_p = bilinear("einsum", _evaluate_pair, _pair_rule, _left_adjoint, _right_adjoint)
+def _batch_pair(primitive: Primitive, batched: tuple[bool, ...], x: Any, y: Any, subscripts: str) -> Any:
+    examples = next((letter for letter in _LETTERS if letter not in subscripts), None)
+    if examples is None:
+        # No letter is left to name one more axis by.
+        return batch_by_example(primitive, batched, x, y, subscripts=subscripts)
+    operands, out = subscripts.split("->")
+    terms = [examples + term if own else term for term, own in zip(operands.split(","), batched, strict=True)]
+    return bind(primitive, x, y, subscripts=f"{','.join(terms)}->{examples}{out}")
+
+
+einsum_p = bilinear("einsum", _evaluate_pair, _pair_rule, _left_adjoint, _right_adjoint, batch=_batch_pair)
 
 
 # Reading the subscripts.

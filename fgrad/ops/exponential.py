@@ -12,7 +12,7 @@ from fgrad.core.bind import bind, bind1, bind2, make_operator
 from fgrad.core.methods import operations
 from fgrad.core.shape import PYTHON_NUMBERS
 from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arithmetic import add, divide_no_nan, multiply_no_nan, subtract
+from fgrad.ops.arithmetic import add, divide_no_nan, multiply, multiply_no_nan, subtract
 from fgrad.ops.declare import elementwise, stands_for
 from fgrad.ops.logic import equal
 from fgrad.ops.selection import select_p
@@ -23,19 +23,19 @@ _LOG_2 = math.log(2.0)
 _LOG_10 = math.log(10.0)
 
 exp_p = elementwise("exp", np.exp, lambda g, out, x: multiply_no_nan(g, out))
-expm1_p = elementwise("expm1", np.expm1, lambda g, out, x: multiply_no_nan(g, out + 1))
-exp2_p = elementwise("exp2", np.exp2, lambda g, out, x: multiply_no_nan(g, out * _LOG_2))
+expm1_p = elementwise("expm1", np.expm1, lambda g, out, x: multiply_no_nan(g, add(out, 1)))
+exp2_p = elementwise("exp2", np.exp2, lambda g, out, x: multiply_no_nan(g, multiply(out, _LOG_2)))
 log_p = elementwise("log", np.log, lambda g, out, x: divide_no_nan(g, x))
 log1p_p = elementwise("log1p", np.log1p, lambda g, out, x: divide_no_nan(g, add(x, 1)))
-log2_p = elementwise("log2", np.log2, lambda g, out, x: divide_no_nan(g, x * _LOG_2))
-log10_p = elementwise("log10", np.log10, lambda g, out, x: divide_no_nan(g, x * _LOG_10))
-sqrt_p = elementwise("sqrt", np.sqrt, lambda g, out, x: divide_no_nan(g, 2 * out))
+log2_p = elementwise("log2", np.log2, lambda g, out, x: divide_no_nan(g, multiply(x, _LOG_2)))
+log10_p = elementwise("log10", np.log10, lambda g, out, x: divide_no_nan(g, multiply(x, _LOG_10)))
+sqrt_p = elementwise("sqrt", np.sqrt, lambda g, out, x: divide_no_nan(g, multiply(out, 2)))
 
 
 def _power_by_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     if type(y) in PYTHON_NUMBERS and type(y) is not complex:
         if y == 2:
-            return multiply_no_nan(g, 2 * x)
+            return multiply_no_nan(g, multiply(x, 2))
         if y >= 1:
             return multiply_no_nan(g, y * power(x, y - 1))
     lowered = bind(select_p, equal(y, 0), 1, subtract(y, 1) if type(y) not in PYTHON_NUMBERS else y - 1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+import re
+from math import prod as product
 from typing import Any
 
 import attrs
@@ -15,9 +16,19 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index
+from fgrad.ops.arguments import as_operand, axis_index, shape_of
 from fgrad.ops.arithmetic import add, multiply
-from fgrad.ops.declare import constant, stands_for
+from fgrad.ops.declare import as_batch, batch_size, constant, stands_for
+from fgrad.ops.index import (
+    ARRAY,
+    FLAT,
+    Index,
+    axes_before_block,
+    batch_index,
+    indexed_shape,
+    make_index,
+    spread_ellipsis,
+)
 from fgrad.ops.selection import maximum, minimum, where
 from fgrad.ops.shaping import astype, ravel, reshape
 from fgrad.ops.structure import broadcast
@@ -25,175 +36,157 @@ from fgrad.ops.structure import broadcast
 __all__ = ["IndexUpdate", "at", "one_hot", "repeat", "take", "take_along_axis"]
 
 
-class _ArrayPlace:
-    """Marks, in an index, the place of an array that travels as an operand."""
-
-    def __repr__(self) -> str:
-        return "array"
-
-
-_ARRAY = _ArrayPlace()
-
-
-@attrs.frozen(repr=False)
-class Index:
-    """An index as a hashable parameter: integers, slices, None, Ellipsis, and places of index arrays."""
-
-    items: tuple[Any, ...] = attrs.field(eq=False)
-    key: tuple[Any, ...] = attrs.field()
-
-    def fill(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
-        """The index with its arrays in place."""
-        if not arrays:
-            return self.items
-        remaining = iter(arrays)
-        return tuple([next(remaining) if item is _ARRAY else item for item in self.items])
-
-    def __repr__(self) -> str:
-        return f"[{', '.join(map(_format_item, self.items))}]"
-
-
-def _format_item(item: Any) -> str:
-    if isinstance(item, slice):
-        parts = [item.start, item.stop] if item.step is None else [item.start, item.stop, item.step]
-        return ":".join("" if part is None else str(part) for part in parts)
-    return "..." if item is Ellipsis else repr(item)
-
-
-def _item_key(item: Any) -> Any:
-    return ("slice", item.start, item.stop, item.step) if isinstance(item, slice) else item
-
-
-def make_index(index: Any) -> tuple[Index, list[Any]]:
-    """An index as a user writes it, as an Index and its arrays of integers.
-
-    Raises:
-        IndexingError: for an item that cannot index.
-        TracerConversionError: for a boolean mask without a value, whose result would have no fixed shape.
-    """
-    items: list[Any] = []
-    arrays: list[Any] = []
-    for item in index if isinstance(index, tuple) else (index,):
-        if type(item) is int or item is None or item is Ellipsis:
-            items.append(item)
-        elif isinstance(item, slice):
-            items.append(slice(*[None if end is None else operator.index(end) for end in _ends(item)]))
-        else:
-            found = _array_items(item)
-            items.extend(item if isinstance(item, int) else _ARRAY for item in found)
-            arrays.extend(item for item in found if not isinstance(item, int))
-    return Index(tuple(items), tuple([_item_key(item) for item in items])), arrays
-
-
-def _ends(item: slice) -> tuple[Any, Any, Any]:
-    return item.start, item.stop, item.step
-
-
-def _array_items(item: Any) -> list[Any]:
-    if isinstance(item, bool | np.bool_):
-        item = np.asarray(item)
-    elif isinstance(item, int | np.integer):
-        return [int(item)]
-    if isinstance(item, list) and not item:
-        item = np.zeros(0, np.intp)
-    try:
-        array: Any = as_operand(item)
-    except DtypeError:
-        array = None
-    kind = "" if array is None else array.dtype.kind
-    if array is None or kind not in "biu":
-        what = f"a {type(item).__name__}" if array is None else f"{array.dtype}"
-        message = f"an index is made of integers, slices, None, ..., and arrays of integers or booleans, not {what}"
-        raise IndexingError(at_user_line(message))
-    if kind == "b":
-        if isinstance(array, Tracer):
-            message = (
-                "a boolean mask whose values are not known here would give a result of unknown shape; select with "
-                "fg.where(mask, x, other) instead of x[mask]"
-            )
-            raise TracerConversionError(at_user_line(message))
-        mask = np.asarray(array)
-        if mask.ndim == 0:
-            message = "a boolean scalar is not an index; write x[None] or select with fg.where"
-            raise IndexingError(at_user_line(message))
-        return [to_tensor(positions) for positions in np.nonzero(mask)]
-    if not array.shape and not isinstance(array, Tracer):
-        return [int(array)]
-    return [array]
-
-
-def _indexed_shape(x: ShapeDtype, index: Index, arrays: Sequence[ShapeDtype]) -> Shape:
-    if not arrays:
-        # Indexing a view of one element repeated costs nothing, whatever the shape.
-        shape: Shape = np.broadcast_to(np.zeros((), np.int8), x.shape)[index.items].shape
-        return shape
-    consumed = [item for item in index.items if item is not None and item is not Ellipsis]
-    if len(consumed) > len(x.shape):
-        message = f"there are {len(consumed)} indices for the {len(x.shape)} axes of {x.shape}"
-        raise IndexError(message)
-    missing = [slice(None)] * (len(x.shape) - len(consumed))
-    place = index.items.index(Ellipsis) if Ellipsis in index.items else len(index.items)
-    items = [*index.items[:place], *missing, *index.items[place + 1 :]]
-    block = np.broadcast_shapes(*(array.shape for array in arrays))
-    return _combine(x.shape, items, block, together=_stand_together(index.items))
-
-
-def _stand_together(items: Sequence[Any]) -> bool:
-    """Whether all integers and arrays of an index are neighbours, so that their block takes their place."""
-    advanced = [position for position, item in enumerate(items) if item is _ARRAY or isinstance(item, int)]
-    return advanced[-1] - advanced[0] + 1 == len(advanced)
-
-
-def _combine(shape: Shape, items: Sequence[Any], block: Shape, *, together: bool) -> Shape:
-    result: list[int] = []
-    where_block = None
-    axis = 0
-    for item in items:
-        if item is None:
-            result.append(1)
-            continue
-        if isinstance(item, slice):
-            result.append(len(range(*item.indices(shape[axis]))))
-        else:
-            where_block = len(result) if where_block is None else where_block
-            if item is not _ARRAY and not -shape[axis] <= item < shape[axis]:
-                message = f"index {item} is out of bounds for axis {axis} with length {shape[axis]}"
-                raise IndexError(message)
-        axis += 1
-    start = (where_block or 0) if together else 0
-    return (*result[:start], *block, *result[start:])
-
-
 # The three linear primitives of indexing are each other's adjoints: a read, a sum of values into zeros at an index, and
 # an overwriting at an index.
 
 
+_EVERYTHING = slice(None)
+
+
 def _getitem_evaluate(x: np.ndarray[Any, Any], *arrays: Any, index: Index) -> Any:
+    # One array of positions along one axis, and nothing after it: NumPy has a quicker way for that.
+    if len(arrays) == 1 and index.items[-1] is ARRAY and x.flags.c_contiguous and arrays[0].dtype.kind == "i":
+        axis = len(index.items) - 1
+        if axis < x.ndim and all([item == _EVERYTHING for item in index.items[:axis]]):
+            return x.take(arrays[0], axis)
     return x[index.fill(arrays)]
 
 
 def _getitem_rule(x: ShapeDtype, *arrays: ShapeDtype, index: Index) -> ShapeDtype:
-    return ShapeDtype(_indexed_shape(x, index, arrays), x.dtype)
+    return ShapeDtype(indexed_shape(x, index, arrays), x.dtype)
 
 
 def _getitem_vjp(g: Any, needed: Any, out: Any, x: Any, *arrays: Any, index: Index) -> tuple[Any, ...]:
     return (bind(scatter_add_p, g, *arrays, index=index, shape=tuple(x.shape)), *[None] * len(arrays))
 
 
-getitem_p = register(Primitive("getitem", _getitem_evaluate, _getitem_rule, _getitem_vjp, makes_views=True))
+def _batch_getitem(primitive: Primitive, batched: tuple[bool, ...], x: Any, *arrays: Any, index: Index) -> Any:
+    own, *own_arrays = batched
+    size = batch_size(batched, (x, *arrays))
+    place = batch_index(index, arrays, own_arrays, len(shape_of(x)) - own, size, shared=not own)
+    return place.from_read(_bind_for_one(own, primitive, x, *place.arrays, index=place.index))
+
+
+_OUT_OF_RANGE = re.compile(r"index (-?\d+) is out of bounds for axis (\d+) with (?:size|length) (\d+)")
+
+
+def _bind_for_one(further: int, primitive: Primitive, *operands: Any, **params: Any) -> Any:
+    """`bind`, where an index that is out of range is reported as one example sees it: `further` axes are not its own.
+
+    Raises:
+        IndexError: with the reason alone; the batching trace adds the operands as one example knows them.
+    """
+    try:
+        return bind(primitive, *operands, **params)
+    except IndexError as error:
+        found = _OUT_OF_RANGE.search(str(error))
+        if found is None:
+            raise
+        position, axis, length = map(int, found.groups())
+        message = f"index {position} is out of bounds for axis {axis - further} with length {length}"
+        raise IndexError(message) from None
+
+
+getitem_p = register(
+    Primitive(
+        "getitem",
+        _getitem_evaluate,
+        _getitem_rule,
+        _getitem_vjp,
+        linear=slice(1),
+        batch=_batch_getitem,
+        makes_views=True,
+    )
+)
+
+
+# Up to this many values, NumPy's own addition at an index is the quickest; beyond, it takes up to three times longer.
+_SCATTER_LIMIT = 16384
 
 
 def _scatter_add_evaluate(values: np.ndarray[Any, Any], *arrays: Any, index: Index, shape: Shape) -> Any:
-    out = np.zeros(shape, values.dtype)
-    if arrays:
-        np.add.at(out, index.fill(arrays), values)
-    else:
+    if not arrays:
+        out = np.zeros(shape, values.dtype)
         out[index.items] = values
+        return out
+    if values.size > _SCATTER_LIMIT and all([_reads_whole_axis(item) or _is_place(item) for item in index.items]):
+        return _add_rows_at(values, arrays, index, shape)
+    out = np.zeros(shape, values.dtype)
+    np.add.at(out, index.fill(arrays), values)
     return out
 
 
+def _reads_whole_axis(item: Any) -> bool:
+    return item is Ellipsis or (isinstance(item, slice) and item == _EVERYTHING)
+
+
+def _is_place(item: Any) -> bool:
+    return item is ARRAY or isinstance(item, int)
+
+
+def _add_rows_at(values: np.ndarray[Any, Any], arrays: tuple[Any, ...], index: Index, shape: Shape) -> Any:
+    """The values summed into zeros at an index whose arrays and integers each name places along one whole axis."""
+    items = spread_ellipsis(index.items, len(shape))
+    named = [axis for axis, item in enumerate(items) if _is_place(item)]
+    whole = [axis for axis, item in enumerate(items) if not _is_place(item)]
+    block = np.broadcast_shapes(*(array.shape for array in arrays))
+    remaining = iter(arrays)
+    places: Any = 0
+    for axis in named:
+        item = items[axis]
+        positions = _count_from_zero(next(remaining) if item is ARRAY else item, axis, shape[axis])
+        places = places * shape[axis] + positions
+    places = np.broadcast_to(places, block).reshape(-1)
+    before = axes_before_block(index, len(shape))
+    rows = np.moveaxis(values, range(before, before + len(block)), range(len(block)))
+    found = _sum_rows(places, rows.reshape(places.size, -1), product([shape[axis] for axis in named]))
+    order = [*named, *whole]
+    arranged = found.reshape([shape[axis] for axis in order])
+    return arranged if order == sorted(order) else arranged.transpose(np.argsort(order))
+
+
+def _count_from_zero(positions: Any, axis: int, length: int) -> Any:
+    positions = np.asarray(positions).astype(np.intp)
+    wrong = (positions < -length) | (positions >= length)
+    if wrong.any():
+        message = f"index {positions[wrong].flat[0]} is out of bounds for axis {axis} with size {length}"
+        raise IndexError(message)
+    return np.where(positions < 0, positions + length, positions)
+
+
+# With more rows than this to one place, adding single elements is quicker than adding rows turn by turn.
+_MOST_TURNS = 8
+
+
+def _sum_rows(places: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+    """A matrix of `count` rows; each is the sum, in the order given, of the rows whose place it is."""
+    width = rows.shape[1]
+    out = np.zeros((count, width), rows.dtype)
+    turns = _turns(places) if width > 1 else []
+    if width == 1 or len(turns) > _MOST_TURNS:
+        elements = places if width == 1 else (places[:, None] * width + np.arange(width)).reshape(-1)
+        np.add.at(out.reshape(-1), elements, rows.reshape(-1))
+        return out
+    for number, turn in enumerate(turns):
+        if number:
+            out[places[turn]] += rows[turn]
+        else:
+            out[places[turn]] = rows[turn]
+    return out
+
+
+def _turns(places: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+    """Positions in `places`, in rounds in which no place repeats, each place's positions in their order."""
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if ordered.size else np.zeros(0, np.intp)
+    lengths = np.diff(np.r_[starts, ordered.size])
+    occurrence = np.arange(ordered.size) - np.repeat(starts, lengths)
+    return [order[occurrence == turn] for turn in range(int(lengths.max(initial=0)))]
+
+
 def _scatter_add_rule(values: ShapeDtype, *arrays: ShapeDtype, index: Index, shape: Shape) -> ShapeDtype:
-    read = _indexed_shape(ShapeDtype(shape, values.dtype), index, arrays)
+    read = indexed_shape(ShapeDtype(shape, values.dtype), index, arrays)
     if values.shape != read:
         message = f"values of shape {values.shape} cannot stand at an index that reads shape {read}"
         raise ShapeError(message)
@@ -204,7 +197,26 @@ def _scatter_add_vjp(g: Any, needed: Any, out: Any, values: Any, *arrays: Any, i
     return (bind(getitem_p, g, *arrays, index=index), *[None] * len(arrays))
 
 
-scatter_add_p = register(Primitive("scatter_add", _scatter_add_evaluate, _scatter_add_rule, _scatter_add_vjp))
+def _batch_scatter_add(
+    primitive: Primitive, batched: tuple[bool, ...], values: Any, *arrays: Any, index: Index, shape: Shape
+) -> Any:
+    own, *own_arrays = batched
+    size = batch_size(batched, (values, *arrays))
+    place = batch_index(index, arrays, own_arrays, len(shape), size)
+    laid_out = place.to_read(as_batch(values, own, size))
+    return _bind_for_one(1, primitive, laid_out, *place.arrays, index=place.index, shape=(size, *shape))
+
+
+scatter_add_p = register(
+    Primitive(
+        "scatter_add",
+        _scatter_add_evaluate,
+        _scatter_add_rule,
+        _scatter_add_vjp,
+        linear=slice(1),
+        batch=_batch_scatter_add,
+    )
+)
 
 
 def _setitem_evaluate(x: np.ndarray[Any, Any], values: np.ndarray[Any, Any], *arrays: Any, index: Index) -> Any:
@@ -229,7 +241,19 @@ def _setitem_vjp(g: Any, needed: Any, out: Any, x: Any, values: Any, *arrays: An
     return (by_x, by_values, *[None] * len(arrays))
 
 
-setitem_p = register(Primitive("setitem", _setitem_evaluate, _setitem_rule, _setitem_vjp))
+def _batch_setitem(
+    primitive: Primitive, batched: tuple[bool, ...], x: Any, values: Any, *arrays: Any, index: Index
+) -> Any:
+    own, own_values, *own_arrays = batched
+    size = batch_size(batched, (x, values, *arrays))
+    place = batch_index(index, arrays, own_arrays, len(shape_of(x)) - own, size)
+    laid_out = place.to_read(as_batch(values, own_values, size))
+    return _bind_for_one(1, primitive, as_batch(x, own, size), laid_out, *place.arrays, index=place.index)
+
+
+setitem_p = register(
+    Primitive("setitem", _setitem_evaluate, _setitem_rule, _setitem_vjp, linear=slice(2), batch=_batch_setitem)
+)
 
 
 def _last_writer_evaluate(*arrays: Any, index: Index, shape: Shape, values_shape: Shape) -> Any:
@@ -241,10 +265,22 @@ def _last_writer_evaluate(*arrays: Any, index: Index, shape: Shape, values_shape
     return board[place] == numbers
 
 
+def _batch_last_writer(
+    primitive: Primitive, batched: tuple[bool, ...], *arrays: Any, index: Index, shape: Shape, values_shape: Shape
+) -> Any:
+    size = batch_size(batched, arrays)
+    place = batch_index(index, arrays, batched, len(shape), size)
+    whole = (size, *shape)
+    avals = [shape_dtype_of(array) for array in place.arrays]
+    read = indexed_shape(ShapeDtype(whole, np.dtype(bool)), place.index, avals)
+    return place.from_read(bind(primitive, *place.arrays, index=place.index, shape=whole, values_shape=read))
+
+
 last_writer_p = constant(
     "last_writer",
     _last_writer_evaluate,
     lambda *arrays, index, shape, values_shape: ShapeDtype(values_shape, np.dtype(bool)),
+    batch=_batch_last_writer,
 )
 
 
@@ -254,8 +290,9 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     Raises:
         IndexingError: when the index is out of range or of a kind that cannot index.
     """
-    place, arrays = make_index(index)
-    return bind(getitem_p, as_operand(x), *arrays, index=place)
+    operand = as_operand(x)
+    place, arrays = make_index(index, operand.shape)
+    return bind(getitem_p, operand, *arrays, index=place)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -319,7 +356,7 @@ class IndexUpdate:
         return self._index[0]
 
     def _prepare(self, values: ArrayLike) -> tuple[Index, list[Any], Tensor]:
-        index, arrays = make_index(self._place())
+        index, arrays = make_index(self._place(), self._x.shape)
         x_aval = shape_dtype_of(self._x)
         operand = values if type(values) in PYTHON_NUMBERS else as_operand(values)
         promoted = result_dtype(ShapeDtype(x_aval.shape, x_aval.dtype), shape_dtype_of(operand))
@@ -351,19 +388,16 @@ class IndexUpdate:
             )
             raise TracerConversionError(at_user_line(message))
         result = self._x
-        for array_round, positions in _rounds(index, arrays, tuple(self._x.shape), fitted.shape):
-            part = bind(getitem_p, ravel(fitted), positions, index=_FLAT)
-            result = reshape(_combine_at(ravel(result), combine, part, [array_round], _FLAT), self._x.shape)
+        for array_round, positions in _rounds(index, arrays, tuple(self._x.shape)):
+            part = bind(getitem_p, ravel(fitted), positions, index=FLAT)
+            result = reshape(_combine_at(ravel(result), combine, part, [array_round], FLAT), self._x.shape)
         return to_tensor(result)
-
-
-_FLAT = Index((_ARRAY,), (_ARRAY,))
 
 
 def _read_shape(x: Any, index: Index, arrays: list[Any]) -> Shape:
     avals = [shape_dtype_of(array) for array in arrays]
     try:
-        return _indexed_shape(shape_dtype_of(x), index, avals)
+        return indexed_shape(shape_dtype_of(x), index, avals)
     except (IndexError, ValueError) as error:
         message = f"x.at{index!r} on shape {tuple(x.shape)}: {error.args[0]}"
         raise IndexingError(at_user_line(message)) from None
@@ -374,23 +408,14 @@ def _combine_at(x: Any, combine: Any, values: Any, arrays: list[Any], index: Ind
     return bind(setitem_p, x, combined, *arrays, index=index)
 
 
-def _rounds(index: Index, arrays: list[Any], shape: Shape, values_shape: Shape) -> list[tuple[Any, Any]]:
+def _rounds(index: Index, arrays: list[Any], shape: Shape) -> list[tuple[Any, Any]]:
     """Flat places in x and flat positions in the values, in rounds in which no place repeats."""
     numbers = np.arange(int(np.prod(shape))).reshape(shape)
     try:
         places = numbers[index.fill([np.asarray(array) for array in arrays])].reshape(-1)
     except IndexError as error:
         raise IndexingError(at_user_line(f"x.at{index!r} on shape {shape}: {error}")) from None
-    del values_shape
-    order = np.argsort(places, kind="stable")
-    ordered = places[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if ordered.size else np.zeros(0, np.intp)
-    lengths = np.diff(np.r_[starts, ordered.size])
-    occurrence = np.arange(ordered.size) - np.repeat(starts, lengths)
-    return [
-        (to_tensor(ordered[occurrence == turn]), to_tensor(order[occurrence == turn]))
-        for turn in range(int(lengths.max(initial=0)))
-    ]
+    return [(to_tensor(places[turn]), to_tensor(turn)) for turn in _turns(places)]
 
 
 def at(x: Tensor) -> IndexUpdate:
@@ -502,10 +527,24 @@ def _one_hot_evaluate(labels: np.ndarray[Any, Any], num_classes: int, dtype: np.
     return out.reshape(*labels.shape, num_classes)
 
 
+def _batch_one_hot(
+    primitive: Primitive, batched: tuple[bool, ...], labels: Any, num_classes: int, dtype: np.dtype[Any]
+) -> Any:
+    try:
+        return bind(primitive, labels, num_classes=num_classes, dtype=dtype)
+    except ShapeError as error:
+        # The position counts the examples too, which the user's function does not see.
+        found = re.search(r"label -?\d+", str(error))
+        label = "a label" if found is None else found.group()
+        message = f"{label} of an example is outside 0..{num_classes - 1}, the {num_classes} classes"
+        raise ValueError(message) from None
+
+
 one_hot_p = constant(
     "one_hot",
     _one_hot_evaluate,
     lambda labels, num_classes, dtype: ShapeDtype((*labels.shape, num_classes), dtype),
+    batch=_batch_one_hot,
 )
 
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from fgrad.core.bind import bind
 from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index
-from fgrad.ops.declare import stands_for
+from fgrad.ops.declare import as_batch, batch_size, stands_for
 from fgrad.ops.indexing import getitem, take
 from fgrad.ops.shaping import expand_dims, ravel
 from fgrad.ops.structure import broadcast, convert, unbroadcast
@@ -49,12 +50,20 @@ def _concatenate_vjp(g: Any, needed: Any, out: Any, *operands: Any, axis: int) -
     return tuple(cotangents)
 
 
+def _batch_concatenate(primitive: Primitive, batched: tuple[bool, ...], *operands: Any, axis: int) -> Any:
+    size = batch_size(batched, operands)
+    parts = [as_batch(operand, own, size) for operand, own in zip(operands, batched, strict=True)]
+    return bind(primitive, *parts, axis=axis + 1)
+
+
 concatenate_p = register(
     Primitive(
         "concatenate",
         evaluate=lambda *arrays, axis: np.concatenate(arrays, axis),
         shape_rule=_concatenate_rule,
         vjp=_concatenate_vjp,
+        linear=slice(None),
+        batch=_batch_concatenate,
     )
 )
 
@@ -247,3 +256,6 @@ def _pad_axis(x: Tensor, axis: int, widths: tuple[int, int], values: tuple[Any, 
             border = broadcast(np.asarray(value).astype(x.dtype), shape)
             parts.insert(0 if place == 0 else len(parts), border)
     return concatenate(parts, axis) if len(parts) > 1 else x
+
+
+operations.stack = stack

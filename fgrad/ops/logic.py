@@ -12,7 +12,7 @@ from fgrad.core.methods import operations
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of
-from fgrad.ops.declare import constant, elementwise, stands_for
+from fgrad.ops.declare import batch_elementwise, constant, elementwise, stands_for
 
 __all__ = [
     "allclose",
@@ -72,6 +72,7 @@ round_p = constant(
     "round",
     evaluate=np.round,
     shape_rule=lambda x, decimals: ShapeDtype(x.shape, np.dtype("float16") if x.dtype.kind == "b" else x.dtype),
+    batch=batch_elementwise,
     makes_views=True,
 )
 
@@ -358,6 +359,7 @@ isclose_p = constant(
     "isclose",
     evaluate=lambda a, b, rtol, atol, equal_nan: np.isclose(a, b, rtol, atol, equal_nan=equal_nan),
     shape_rule=lambda a, b, rtol, atol, equal_nan: equal_p.shape_rule(a, b),
+    batch=batch_elementwise,
 )
 
 

@@ -13,13 +13,13 @@ from fgrad.core.protocols import UFUNC_REDUCTIONS
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_tuple, dtype_of, is_inexact, shape_of
-from fgrad.ops.arithmetic import conj, multiply, real, square, subtract
-from fgrad.ops.declare import linear, stands_for
+from fgrad.ops.arithmetic import conj, multiply, multiply_no_nan, real, square, subtract
+from fgrad.ops.declare import batch_over_axes, stands_for
 from fgrad.ops.exponential import sqrt
 from fgrad.ops.logic import equal, not_equal
 from fgrad.ops.reductions import count_elements, in_dtype, is_given, masked, same_dtype_rule
 from fgrad.ops.selection import maximum, select_p
-from fgrad.ops.structure import broadcast, convert, reduce_sum, reduced_shape, restore_axes
+from fgrad.ops.structure import broadcast, convert, fit_tangent, reduce_sum, reduced_shape, restore_axes
 
 __all__ = ["logsumexp", "mean", "std", "var"]
 
@@ -48,16 +48,21 @@ def _evaluate_mean(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     return _add_up(x, axis=axes, keepdims=keepdims) / count
 
 
-def _mean_adjoint(g: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def _mean_vjp(g: Any, needed: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> tuple[Any]:
     shape = shape_of(x)
     count = count_elements(shape, axes)
     if count:
         # A count can exceed float16's largest number.
         g = convert(convert(g, _FLOAT32) / count, _FLOAT16) if g.dtype == _FLOAT16 else g / count
-    return broadcast(restore_axes(g, shape, axes, keepdims=keepdims), shape)
+    return (broadcast(restore_axes(g, shape, axes, keepdims=keepdims), shape),)
 
 
-mean_p = linear("mean", _evaluate_mean, _moment_rule, _mean_adjoint)
+def _mean_jvp(tangents: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    # The NaN that is the mean of no elements depends on none.
+    return bind(mean_p, *tangents, axes=axes, keepdims=keepdims) if count_elements(shape_of(x), axes) else None
+
+
+mean_p = register(Primitive("mean", _evaluate_mean, _moment_rule, _mean_vjp, _mean_jvp, batch=batch_over_axes))
 
 
 def _masked_count(shape: Shape, where: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -119,19 +124,36 @@ def _var_rule(x: ShapeDtype, axes: tuple[int, ...], keepdims: bool, correction: 
     return ShapeDtype(moment.shape, np.empty(0, moment.dtype).real.dtype)
 
 
+def _conjugate_deviation(x: Any, axes: tuple[int, ...], count: int, correction: float) -> Any:
+    """conj(x - mean(x)), or NaN when there are too few elements for a variance."""
+    deviation = subtract(x, bind(mean_p, x, axes=axes, keepdims=True)) if count else x
+    if count <= correction:
+        deviation = deviation * float("nan")
+    return conj(deviation) if dtype_of(x).kind == "c" else deviation
+
+
 def _var_vjp(
     g: Any, needed: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool, correction: float
 ) -> tuple[Any]:
     shape = shape_of(x)
     count = count_elements(shape, axes)
-    scale = 2.0 / (count - correction) if count > correction else float("nan")
-    deviation = subtract(x, bind(mean_p, x, axes=axes, keepdims=True)) if count else x
-    if dtype_of(x).kind == "c":
-        deviation = conj(deviation)
-    return (multiply(restore_axes(g, shape, axes, keepdims=keepdims) * scale, deviation),)
+    scale = 2.0 / (count - correction) if count > correction else 1.0
+    deviation = _conjugate_deviation(x, axes, count, correction)
+    return (multiply_no_nan(restore_axes(g, shape, axes, keepdims=keepdims) * scale, deviation),)
 
 
-var_p = register(Primitive("var", _evaluate_var, _var_rule, _var_vjp))
+def _var_jvp(tangents: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool, correction: float) -> Any:
+    (tangent,) = tangents
+    count = count_elements(shape_of(x), axes)
+    if not count:
+        return None
+    terms = multiply_no_nan(tangent, _conjugate_deviation(x, axes, count, correction))
+    # A mean and not a sum: float16 is added up in float32 there.
+    scale = 2.0 * count / (count - correction) if count > correction else 1.0
+    return fit_tangent(bind(mean_p, real(terms), axes=axes, keepdims=keepdims) * scale, out)
+
+
+var_p = register(Primitive("var", _evaluate_var, _var_rule, _var_vjp, _var_jvp, batch=batch_over_axes))
 
 
 def _composed_var(x: Any, axes: tuple[int, ...], keepdims: bool, correction: float, where: Any, center: Any) -> Any:
@@ -267,17 +289,35 @@ def _evaluate_softmax(x: Any, axes: tuple[int, ...]) -> Any:
     return (exponentials / total).astype(x.dtype, copy=False)
 
 
-def _softmax_vjp(g: Any, needed: Any, out: Any, x: Any, axes: tuple[int, ...]) -> tuple[Any]:
-    weighted = multiply(g, out)
-    return (subtract(weighted, multiply(out, reduce_sum(weighted, axes, keepdims=True))),)
+def _softmax_derivative(direction: Any, out: Any, axes: tuple[int, ...]) -> Any:
+    """(diag(p) - p p^T) v with p the softmax; the matrix is symmetric, so it serves both modes."""
+    weighted = multiply_no_nan(direction, out)
+    return subtract(weighted, multiply_no_nan(reduce_sum(weighted, axes, keepdims=True), out))
 
 
 def _logsumexp_vjp(g: Any, needed: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> tuple[Any]:
-    return (multiply(restore_axes(g, shape_of(x), axes, keepdims=keepdims), bind(softmax_p, x, axes=axes)),)
+    return (multiply_no_nan(restore_axes(g, shape_of(x), axes, keepdims=keepdims), bind(softmax_p, x, axes=axes)),)
 
 
-softmax_p = register(Primitive("softmax", _evaluate_softmax, lambda x, axes: x, _softmax_vjp))
-logsumexp_p = register(Primitive("logsumexp", _evaluate_logsumexp, same_dtype_rule, _logsumexp_vjp))
+def _logsumexp_jvp(tangents: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    (tangent,) = tangents
+    weighted = multiply_no_nan(tangent, bind(softmax_p, x, axes=axes))
+    return fit_tangent(reduce_sum(weighted, axes, keepdims=keepdims), out)
+
+
+softmax_p = register(
+    Primitive(
+        "softmax",
+        _evaluate_softmax,
+        lambda x, axes: ShapeDtype(x.shape, x.dtype),
+        vjp=lambda g, needed, out, x, axes: (_softmax_derivative(g, out, axes),),
+        jvp=lambda tangents, out, x, axes: _softmax_derivative(tangents[0], out, axes),
+        batch=batch_over_axes,
+    )
+)
+logsumexp_p = register(
+    Primitive("logsumexp", _evaluate_logsumexp, same_dtype_rule, _logsumexp_vjp, _logsumexp_jvp, batch=batch_over_axes)
+)
 
 
 def logsumexp(x: ArrayLike, /, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:

@@ -20,7 +20,9 @@ from fgrad.core.errors import DtypeError, ShapeError
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import Tensor
-from fgrad.ops.declare import constant
+from fgrad.ops.arguments import shape_of
+from fgrad.ops.declare import as_batch, batch_elementwise, batch_size, batch_stacked, constant, lead_axes
+from fgrad.ops.shaping import swapaxes
 from fgrad.ops.special import BLOCK
 
 __all__ = [
@@ -107,7 +109,7 @@ def _bits_rule(words: ShapeDtype, shape: Shape, dtype: np.dtype[Any], domain: in
     return ShapeDtype((*words.shape[:-1], *shape), dtype)
 
 
-random_bits_p = constant("random_bits", _evaluate_bits, _bits_rule)
+random_bits_p = constant("random_bits", _evaluate_bits, _bits_rule, batch=batch_stacked)
 
 
 def draw_bits(words: Tensor, shape: Shape, dtype: np.dtype[Any]) -> Tensor:
@@ -159,7 +161,27 @@ def _broadcast(keys: Shape, data: Shape) -> Shape:
         raise ShapeError(message) from None
 
 
-fold_in_p = register(Primitive("fold_in", _evaluate_fold_in, _fold_in_rule, locally_constant=True, takes_numbers=True))
+def _batch_fold_in(primitive: Primitive, batched: tuple[bool, ...], words: Any, data: Any) -> Any:
+    own_words, own_data = batched
+    key_rank = len(shape_of(words)) - own_words - 1
+    rank = max(key_rank, len(shape_of(data)) - own_data)
+    return bind(
+        primitive,
+        lead_axes(words, rank + 1) if own_words else words,
+        lead_axes(data, rank) if own_data else data,
+    )
+
+
+fold_in_p = register(
+    Primitive(
+        "fold_in",
+        _evaluate_fold_in,
+        _fold_in_rule,
+        batch=_batch_fold_in,
+        locally_constant=True,
+        takes_numbers=True,
+    )
+)
 
 
 # Uniform numbers.
@@ -198,7 +220,9 @@ def open_unit(bits: Array) -> Array:
     return out
 
 
-unit_interval_p = constant("unit_interval", unit_interval, lambda bits, dtype: ShapeDtype(bits.shape, dtype))
+unit_interval_p = constant(
+    "unit_interval", unit_interval, lambda bits, dtype: ShapeDtype(bits.shape, dtype), batch=batch_elementwise
+)
 
 
 # Integers in a range.
@@ -267,8 +291,11 @@ def _read_bound(bound: Any, shift: int) -> tuple[int, int, Array]:
     if array.dtype.kind not in "iu":
         message = "bounds must be integers"
         raise TypeError(message)
+    words = np.atleast_1d(array.astype(_WORD)) + np.array(shift % _WORD_LIMIT, _WORD)
+    if not array.size:  # nothing that could be out of range
+        return 0, 0, words
     smallest, largest = _extremes(array)
-    return smallest + shift, largest + shift, np.atleast_1d(array.astype(_WORD)) + np.array(shift % _WORD_LIMIT, _WORD)
+    return smallest + shift, largest + shift, words
 
 
 def _scale_narrow(word: Array, span: Array) -> Array:
@@ -309,8 +336,40 @@ def require_shape(name: str, given: Shape, shape: Shape) -> None:
         raise ShapeError(message)
 
 
+def align_draw(batched: tuple[bool, ...], bits: Any, parameters: tuple[Any, ...], rank: int) -> tuple[Any, list[Any]]:
+    """The bits of a draw of `rank` axes, and its parameters, brought into line for all examples at once.
+
+    A draw has the shape of its bits, so those are repeated for every example where only a parameter is batched.
+    """
+    own_bits, *own_parameters = batched
+    size = batch_size(batched, (bits, *parameters))
+    if any(len(shape_of(x)) - own > rank for x, own in zip(parameters, own_parameters, strict=True)):
+        # Its first axis would pass for that of the examples.
+        message = "a parameter has more axes than the draw"
+        raise ShapeError(message)
+    aligned = [lead_axes(x, rank) if own else x for x, own in zip(parameters, own_parameters, strict=True)]
+    return as_batch(bits, own_bits, size), aligned
+
+
+def _batch_integers(
+    primitive: Primitive, batched: tuple[bool, ...], bits: Any, *bounds: Any, dtype: np.dtype[Any], wide: bool
+) -> Any:
+    rank = len(shape_of(bits)) - batched[0] - wide
+    repeated, aligned = align_draw(batched, bits, bounds, rank)
+    # The two words of a wide draw lie in front of all other axes.
+    arranged = swapaxes(repeated, 0, 1) if wide else repeated
+    return bind(primitive, arranged, *aligned, dtype=dtype, wide=wide)
+
+
 integers_p = register(
-    Primitive("randint", _evaluate_integers, _integers_rule, locally_constant=True, takes_numbers=True)
+    Primitive(
+        "randint",
+        _evaluate_integers,
+        _integers_rule,
+        batch=_batch_integers,
+        locally_constant=True,
+        takes_numbers=True,
+    )
 )
 
 

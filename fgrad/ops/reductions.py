@@ -1,4 +1,4 @@
-"""Reductions along axes: sums, products, extrema, moments, logical reductions, cumulative sums, logsumexp."""
+"""Reductions along axes: sums, extrema and their positions, logical reductions, cumulative sums."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ from fgrad.core.protocols import UFUNC_REDUCTIONS
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, shape_of
-from fgrad.ops.arithmetic import add, multiply, multiply_no_nan
-from fgrad.ops.declare import constant, linear, stands_for
+from fgrad.ops.arithmetic import add, multiply_no_nan
+from fgrad.ops.declare import (
+    as_batch,
+    batch_over_axes,
+    batch_over_axis,
+    batch_size,
+    constant,
+    linear,
+    stands_for,
+)
 from fgrad.ops.logic import logical_and, logical_or, not_equal
 from fgrad.ops.selection import maximum, minimum, select_p
 from fgrad.ops.structure import (
     broadcast,
     convert,
+    fit_tangent,
     reduce_sum,
     reduced_shape,
     reshape_to,
@@ -38,7 +47,6 @@ __all__ = [
     "cumsum",
     "max",
     "min",
-    "prod",
     "sum",
 ]
 
@@ -67,7 +75,7 @@ def is_given(where: Any) -> bool:
     return where is not None and where is not True
 
 
-def _initial_value(initial: Any, dtype: np.dtype[Any], operation: str) -> Any:
+def initial_value(initial: Any, dtype: np.dtype[Any], operation: str) -> Any:
     """The initial value of a reduction in the result's dtype, which it never changes."""
     value = as_operand(initial)
     if shape_of(value):
@@ -122,7 +130,7 @@ def sum(
         operand = masked(operand, where, 0, "sum")
     result = reduce_sum(operand, axis_tuple(axis, len(shape_of(operand)), "sum"), keepdims=keepdims)
     result = in_dtype(result, dtype)
-    return result if initial is None else add(result, _initial_value(initial, result.dtype, "sum"))
+    return result if initial is None else add(result, initial_value(initial, result.dtype, "sum"))
 
 
 def _cumulate(x: np.ndarray[Any, Any], axis: int, reverse: bool) -> np.ndarray[Any, Any]:
@@ -137,7 +145,11 @@ def _cumsum_adjoint(g: Any, x: Any, axis: int, reverse: bool) -> Any:
 
 
 cumsum_p = linear(
-    "cumsum", _cumulate, lambda x, axis, reverse: ShapeDtype(x.shape, sum_dtype(x.dtype)), _cumsum_adjoint
+    "cumsum",
+    _cumulate,
+    lambda x, axis, reverse: ShapeDtype(x.shape, sum_dtype(x.dtype)),
+    _cumsum_adjoint,
+    batch=batch_over_axis,
 )
 
 
@@ -166,131 +178,6 @@ def cumsum(x: ArrayLike, /, axis: int | None = None, dtype: Any = None) -> Tenso
     return in_dtype(result, dtype)
 
 
-# Products. The derivative of a product of n factors is itself a product, of the others; so is every further one. The
-# primitive below is all of them: with k directions it is the derivative of the product along those directions and by
-# each factor. Its value needs no division, so zeros among the factors are nothing special.
-
-
-def _multiply_truncated(left: Any, right: Any, directions: int) -> Any:
-    """The product in the algebra with one nilpotent unit per direction; axis 0 counts the sets of units in bits."""
-    out = np.empty_like(left)
-    for units in range(1 << directions):
-        part = units
-        total = left[units] * right[0]
-        while part:
-            part = (part - 1) & units
-            total = total + left[part] * right[units ^ part]
-        out[units] = total
-    return out
-
-
-def _multiply_others(factors: Any, directions: int) -> Any:
-    """For each place along the last axis the product of all other places, by pairs of pairs: O(n) products in all."""
-    length = factors.shape[-1]
-    if length == 1:
-        one = np.zeros_like(factors)
-        one[0] = 1
-        return one
-    if length % 2:
-        one = np.zeros_like(factors[..., :1])
-        one[0] = 1
-        factors = np.concatenate([factors, one], axis=-1)
-    left, right = factors[..., 0::2], factors[..., 1::2]
-    pairs = _multiply_truncated(left, right, directions) if length > 2 else left
-    others = _multiply_others(pairs, directions)
-    out = np.empty_like(factors)
-    out[..., 0::2] = _multiply_truncated(others, right, directions)
-    out[..., 1::2] = _multiply_truncated(others, left, directions)
-    return out[..., :length]
-
-
-def _evaluate_product_derivative(x: Any, *directions: Any, axes: tuple[int, ...]) -> Any:
-    if x.size == 0:
-        return np.ones_like(x)
-    order = tuple([axis for axis in range(x.ndim) if axis not in axes]) + axes
-    arranged = x.transpose(order)
-    kept = arranged.shape[: x.ndim - len(axes)]
-    length = count_elements(x.shape, axes)
-    factors = np.zeros((1 << len(directions), *kept, length), np.result_type(x, *directions))
-    factors[0] = arranged.reshape(*kept, length)
-    for unit, direction in enumerate(directions):
-        factors[1 << unit] = direction.transpose(order).reshape(*kept, length)
-    others = _multiply_others(factors, len(directions))[-1]
-    return others.reshape(arranged.shape).transpose(np.argsort(order))
-
-
-def _product_derivative_vjp(
-    g: Any, needed: Any, out: Any, x: Any, *directions: Any, axes: tuple[int, ...]
-) -> tuple[Any, ...]:
-    # It is symmetric and linear in its directions and in the factor that it differentiates by.
-    cotangents = [bind(product_derivative_p, x, *directions, g, axes=axes) if needed[0] else None]
-    for position in range(len(directions)):
-        rest = directions[:position] + directions[position + 1 :]
-        wanted = needed[position + 1]
-        cotangents.append(bind(product_derivative_p, x, *rest, g, axes=axes) if wanted else None)
-    return tuple(cotangents)
-
-
-product_derivative_p = register(
-    Primitive(
-        "product_derivative",
-        evaluate=_evaluate_product_derivative,
-        shape_rule=lambda x, *directions, axes: x,
-        vjp=_product_derivative_vjp,
-    )
-)
-
-
-def _prod_vjp(g: Any, needed: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> tuple[Any]:
-    others = bind(product_derivative_p, x, axes=axes)
-    return (multiply(restore_axes(g, shape_of(x), axes, keepdims=keepdims), others),)
-
-
-prod_p = register(
-    Primitive(
-        "prod",
-        evaluate=lambda x, axes, keepdims: np.multiply.reduce(x, axis=axes, keepdims=keepdims),
-        shape_rule=lambda x, axes, keepdims: ShapeDtype(
-            reduced_shape(x.shape, axes, keepdims=keepdims), sum_dtype(x.dtype)
-        ),
-        vjp=_prod_vjp,
-    )
-)
-
-
-@stands_for(np.prod, method="prod")
-def prod(
-    x: ArrayLike,
-    /,
-    axis: int | tuple[int, ...] | None = None,
-    dtype: Any = None,
-    *,
-    keepdims: bool = False,
-    initial: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-) -> Tensor:
-    """The product of the elements over axes (all of them by default), times `initial`; 1 of no elements.
-
-    The derivative by an element is the product of the others. It is computed without dividing by the element, so it
-    is right, to any order, however many of the elements are zero. dtypes are as in `sum`.
-
-    Raises:
-        ShapeError: an axis is out of range or named twice; `where` does not broadcast to x.
-
-    >>> import fgrad as fg
-    >>> fg.prod(fg.asarray([2.0, 3.0, 4.0]))
-    Tensor(24., dtype=float64)
-    >>> fg.grad(fg.prod)(fg.asarray([2.0, 0.0, 4.0]))
-    Tensor([0., 8., 0.], dtype=float64)
-    """
-    operand = in_dtype(as_operand(x), dtype)
-    if is_given(where):
-        operand = masked(operand, where, 1, "prod")
-    axes = axis_tuple(axis, len(shape_of(operand)), "prod")
-    result = in_dtype(bind(prod_p, operand, axes=axes, keepdims=keepdims), dtype)
-    return result if initial is None else multiply(result, _initial_value(initial, result.dtype, "prod"))
-
-
 # Extrema.
 
 
@@ -303,13 +190,33 @@ def _evaluate_share(x: Any, extremum: Any, axes: tuple[int, ...]) -> Any:
     return np.true_divide(hits, counts, dtype=x.dtype if x.dtype.kind == "f" else None).astype(x.dtype, copy=False)
 
 
-extremum_share_p = constant("extremum_share", _evaluate_share, lambda x, extremum, axes: x)
+def _batch_share(primitive: Primitive, batched: tuple[bool, ...], x: Any, extremum: Any, axes: tuple[int, ...]) -> Any:
+    size = batch_size(batched, (x, extremum))
+    # The extremum has as many axes as x and broadcasts against it, so only x must have that of the examples.
+    return bind(primitive, as_batch(x, batched[0], size), extremum, axes=tuple([axis + 1 for axis in axes]))
+
+
+extremum_share_p = constant(
+    "extremum_share",
+    _evaluate_share,
+    lambda x, extremum, axes: ShapeDtype(x.shape, x.dtype),
+    batch=_batch_share,
+)
+
+
+def _extremum_share(out: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    return bind(extremum_share_p, x, restore_axes(out, shape_of(x), axes, keepdims=keepdims), axes=axes)
 
 
 def _extremum_vjp(g: Any, needed: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> tuple[Any]:
-    shape = shape_of(x)
-    share = bind(extremum_share_p, x, restore_axes(out, shape, axes, keepdims=keepdims), axes=axes)
-    return (multiply_no_nan(share, restore_axes(g, shape, axes, keepdims=keepdims)),)
+    share = _extremum_share(out, x, axes, keepdims)
+    return (multiply_no_nan(share, restore_axes(g, shape_of(x), axes, keepdims=keepdims)),)
+
+
+def _extremum_jvp(tangents: Any, out: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    (tangent,) = tangents
+    share = _extremum_share(out, x, axes, keepdims)
+    return fit_tangent(reduce_sum(multiply_no_nan(share, tangent), axes, keepdims=keepdims), out)
 
 
 def _extremum_rule(x: ShapeDtype, axes: tuple[int, ...], keepdims: bool) -> ShapeDtype:
@@ -326,6 +233,8 @@ def _extremum_primitive(name: str, ufunc: np.ufunc) -> Primitive:
             evaluate=lambda x, axes, keepdims: ufunc.reduce(x, axis=axes, keepdims=keepdims),
             shape_rule=_extremum_rule,
             vjp=_extremum_vjp,
+            jvp=_extremum_jvp,
+            batch=batch_over_axes,
         )
     )
 
@@ -359,7 +268,7 @@ def _extremum(primitive: Primitive, x: Any, axis: Any, keepdims: bool, initial: 
     axes = axis_tuple(axis, len(shape), name)
     if initial is None:
         return bind(primitive, operand, axes=axes, keepdims=keepdims)
-    start = _initial_value(initial, dtype_of(operand), name)
+    start = initial_value(initial, dtype_of(operand), name)
     if count_elements(shape, axes) == 0:
         return broadcast(start, reduced_shape(shape, axes, keepdims=keepdims))
     found = bind(primitive, operand, axes=axes, keepdims=keepdims)
@@ -434,8 +343,20 @@ def _position_rule(x: ShapeDtype, axis: int | None, keepdims: bool) -> ShapeDtyp
     return ShapeDtype(reduced_shape(x.shape, axes, keepdims=keepdims), np.dtype(np.intp))
 
 
-argmax_p = constant("argmax", lambda x, axis, keepdims: x.argmax(axis, keepdims=keepdims), _position_rule)
-argmin_p = constant("argmin", lambda x, axis, keepdims: x.argmin(axis, keepdims=keepdims), _position_rule)
+def _batch_position(primitive: Primitive, batched: tuple[bool, ...], x: Any, axis: int | None, keepdims: bool) -> Any:
+    if axis is not None:
+        return bind(primitive, x, axis=axis + 1, keepdims=keepdims)
+    size, *lengths = shape_of(x)
+    flat = bind(primitive, reshape_to(x, (size, product(lengths))), axis=1, keepdims=False)
+    return reshape_to(flat, (size, *[1] * len(lengths))) if keepdims else flat
+
+
+argmax_p = constant(
+    "argmax", lambda x, axis, keepdims: x.argmax(axis, keepdims=keepdims), _position_rule, batch=_batch_position
+)
+argmin_p = constant(
+    "argmin", lambda x, axis, keepdims: x.argmin(axis, keepdims=keepdims), _position_rule, batch=_batch_position
+)
 
 
 def _position(primitive: Primitive, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -484,8 +405,18 @@ def _boolean_rule(x: ShapeDtype, axes: tuple[int, ...], keepdims: bool) -> Shape
     return ShapeDtype(reduced_shape(x.shape, axes, keepdims=keepdims), np.dtype(bool))
 
 
-any_p = constant("any", lambda x, axes, keepdims: np.logical_or.reduce(x, axis=axes, keepdims=keepdims), _boolean_rule)
-all_p = constant("all", lambda x, axes, keepdims: np.logical_and.reduce(x, axis=axes, keepdims=keepdims), _boolean_rule)
+any_p = constant(
+    "any",
+    lambda x, axes, keepdims: np.logical_or.reduce(x, axis=axes, keepdims=keepdims),
+    _boolean_rule,
+    batch=batch_over_axes,
+)
+all_p = constant(
+    "all",
+    lambda x, axes, keepdims: np.logical_and.reduce(x, axis=axes, keepdims=keepdims),
+    _boolean_rule,
+    batch=batch_over_axes,
+)
 
 
 def _logical(primitive: Primitive, x: Any, axis: Any, keepdims: bool, initial: Any, where: Any) -> Any:
@@ -496,7 +427,7 @@ def _logical(primitive: Primitive, x: Any, axis: Any, keepdims: bool, initial: A
     result = bind(primitive, operand, axes=axes, keepdims=keepdims)
     if initial is None:
         return result
-    start = _initial_value(initial, np.dtype(bool), primitive.name)
+    start = initial_value(initial, np.dtype(bool), primitive.name)
     return (logical_and if primitive is all_p else logical_or)(result, start)
 
 
@@ -551,7 +482,6 @@ def all(
 UFUNC_REDUCTIONS.update(
     {
         np.add: sum,
-        np.multiply: prod,
         np.maximum: max,
         np.minimum: min,
         np.logical_and: all,

@@ -12,7 +12,7 @@ from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype, result_dtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand
-from fgrad.ops.declare import elementwise, stands_for, ufunc_shape_rule
+from fgrad.ops.declare import batch_elementwise, elementwise, stands_for, ufunc_shape_rule
 from fgrad.ops.logic import equal, greater, less
 from fgrad.ops.structure import unbroadcast
 
@@ -34,7 +34,17 @@ def _select_vjp(g: Any, needed: Any, out: Any, condition: Any, x: Any, y: Any) -
     )
 
 
-select_p = register(Primitive("where", np.where, _select_rule, _select_vjp, takes_numbers=True))
+select_p = register(
+    Primitive(
+        "where",
+        np.where,
+        _select_rule,
+        _select_vjp,
+        linear=slice(1, 3),
+        batch=batch_elementwise,
+        takes_numbers=True,
+    )
+)
 
 
 @stands_for(np.where)

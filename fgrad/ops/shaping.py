@@ -16,7 +16,7 @@ from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, shape_tuple
-from fgrad.ops.declare import linear, stands_for
+from fgrad.ops.declare import batch_over_axes, linear, stands_for
 from fgrad.ops.selection import where
 from fgrad.ops.structure import broadcast, convert, reshape_to
 
@@ -55,6 +55,7 @@ transpose_p: Primitive = linear(
     evaluate=lambda x, axes: x.transpose(axes),
     shape_rule=lambda x, axes: ShapeDtype(tuple([x.shape[axis] for axis in axes]), x.dtype),
     adjoint=_transpose_adjoint,
+    batch=lambda primitive, batched, x, axes: bind(primitive, x, axes=(0, *[axis + 1 for axis in axes])),
     makes_views=True,
 )
 
@@ -68,6 +69,7 @@ flip_p: Primitive = linear(
     evaluate=_flip_evaluate,
     shape_rule=lambda x, axes: ShapeDtype(x.shape, x.dtype),
     adjoint=lambda g, x, axes: bind(flip_p, g, axes=axes),
+    batch=batch_over_axes,
     makes_views=True,
 )
 roll_p: Primitive = linear(
@@ -75,6 +77,7 @@ roll_p: Primitive = linear(
     evaluate=lambda x, shifts, axes: np.roll(x, shift=shifts, axis=axes),
     shape_rule=lambda x, shifts, axes: ShapeDtype(x.shape, x.dtype),
     adjoint=lambda g, x, shifts, axes: bind(roll_p, g, shifts=tuple([-shift for shift in shifts]), axes=axes),
+    batch=batch_over_axes,
 )
 
 

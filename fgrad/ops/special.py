@@ -18,7 +18,7 @@ from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arithmetic import multiply_no_nan, negative, square
-from fgrad.ops.declare import ufunc_shape_rule
+from fgrad.ops.declare import batch_elementwise, elementwise_jvp, ufunc_shape_rule
 from fgrad.ops.exponential import exp
 
 __all__ = ["BLOCK", "erf", "erfinv", "normal_cdf", "normal_quantile"]
@@ -304,16 +304,31 @@ def _evaluator(kernel: Kernel) -> Callable[[Any], Array]:
     return evaluate
 
 
-def _erf_vjp(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
-    return (g * (exp(negative(square(x))) * (2.0 / math.sqrt(math.pi))),)
+def _by_kernel(name: str, kernel: Kernel, partial: Callable[..., Any]) -> Primitive:
+    """An elementwise primitive of one operand, evaluated by a kernel, with its derivative written once."""
+    return register(
+        Primitive(
+            name,
+            _evaluator(kernel),
+            _shape_rule,
+            vjp=lambda g, needed, out, x: (partial(g, out, x),),
+            jvp=elementwise_jvp((partial,)),
+            batch=batch_elementwise,
+            takes_numbers=True,
+        )
+    )
 
 
-def _erfinv_vjp(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
-    return (multiply_no_nan(g, exp(square(out)) * (0.5 * math.sqrt(math.pi))),)
-
-
-erf_p = register(Primitive("erf", _evaluator(_erf_block), _shape_rule, _erf_vjp, takes_numbers=True))
-erfinv_p = register(Primitive("erfinv", _evaluator(_erfinv_block), _shape_rule, _erfinv_vjp, takes_numbers=True))
+erf_p = _by_kernel(
+    "erf",
+    _erf_block,
+    lambda g, out, x: multiply_no_nan(g, exp(negative(square(x))) * (2.0 / math.sqrt(math.pi))),
+)
+erfinv_p = _by_kernel(
+    "erfinv",
+    _erfinv_block,
+    lambda g, out, x: multiply_no_nan(g, exp(square(out)) * (0.5 * math.sqrt(math.pi))),
+)
 
 
 def erf(x: ArrayLike, /) -> Tensor:

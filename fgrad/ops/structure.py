@@ -13,17 +13,20 @@ import numpy as np
 
 from fgrad.core.bind import bind
 from fgrad.core.errors import ShapeError
+from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.pytree import tree_map
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
-from fgrad.core.tensor import NUMERIC, ConcreteTensor, Tensor
+from fgrad.core.tensor import NUMERIC, ConcreteTensor, Tensor, to_tensor
 from fgrad.ops.arguments import dtype_of, shape_of
 
 __all__ = [
     "broadcast",
     "convert",
+    "fit_tangent",
     "reduce_sum",
     "reduced_shape",
+    "repeat_over_examples",
     "reshape_to",
     "restore_axes",
     "stop_gradient",
@@ -54,11 +57,16 @@ def _stop_leaf(leaf: Any) -> Any:
     return bind(stop_gradient_p, leaf) if isinstance(leaf, NUMERIC) else leaf
 
 
+def _batch_as_is(primitive: Primitive, batched: tuple[bool, ...], x: Any, **params: Any) -> Any:
+    return bind(primitive, x, **params)
+
+
 stop_gradient_p = register(
     Primitive(
         "stop_gradient",
         evaluate=lambda x: x,
         shape_rule=lambda x: x,
+        batch=_batch_as_is,
         locally_constant=True,
         takes_numbers=True,
         makes_views=True,
@@ -83,6 +91,8 @@ convert_p = register(
         evaluate=lambda x, dtype: x.astype(dtype),
         shape_rule=lambda x, dtype: ShapeDtype(x.shape, dtype),
         vjp=_convert_vjp,
+        linear=slice(1),
+        batch=_batch_as_is,
     )
 )
 
@@ -105,6 +115,8 @@ reshape_p = register(
         evaluate=lambda x, shape: x.reshape(shape),
         shape_rule=_reshape_rule,
         vjp=lambda g, needed, out, x, shape: (reshape_to(g, shape_of(x)),),
+        linear=slice(1),
+        batch=lambda primitive, batched, x, shape: reshape_to(x, (shape_of(x)[0], *shape)),
         makes_views=True,
     )
 )
@@ -133,12 +145,20 @@ def _broadcast_rule(x: ShapeDtype, shape: Shape) -> ShapeDtype:
     return ShapeDtype(shape, x.dtype)
 
 
+def _batch_broadcast(primitive: Primitive, batched: tuple[bool, ...], x: Any, shape: Shape) -> Any:
+    size, *lengths = shape_of(x)
+    spread = reshape_to(x, (size, *[1] * (len(shape) - len(lengths)), *lengths)) if len(lengths) < len(shape) else x
+    return broadcast(spread, (size, *shape))
+
+
 broadcast_p = register(
     Primitive(
         "broadcast_to",
         evaluate=_evaluate_broadcast,
         shape_rule=_broadcast_rule,
         vjp=lambda g, needed, out, x, shape: (unbroadcast(g, x),),
+        linear=slice(1),
+        batch=_batch_broadcast,
         makes_views=True,
     )
 )
@@ -182,6 +202,10 @@ reduce_sum_p = register(
             reduced_shape(x.shape, axes, keepdims=keepdims), sum_dtype(x.dtype)
         ),
         vjp=_reduce_sum_vjp,
+        linear=slice(1),
+        batch=lambda primitive, batched, x, axes, keepdims: reduce_sum(
+            x, tuple([axis + 1 for axis in axes]), keepdims=keepdims
+        ),
     )
 )
 
@@ -200,6 +224,8 @@ real_p = register(
         evaluate=np.real,
         shape_rule=lambda x: ShapeDtype(x.shape, np.empty(0, x.dtype).real.dtype),
         vjp=_real_vjp,
+        linear=slice(1),
+        batch=_batch_as_is,
         makes_views=True,
     )
 )
@@ -230,3 +256,21 @@ def unbroadcast(cotangent: Any, primal: Any) -> Any:
             cotangent = _take_real(cotangent)
         cotangent = cotangent if cotangent.dtype == dtype else convert(cotangent, dtype)
     return cotangent
+
+
+def fit_tangent(tangent: Any, out: Any) -> Any:
+    """A tangent in the shape and dtype of the result that it belongs to."""
+    if tangent.shape != shape_of(out):
+        tangent = broadcast(tangent, shape_of(out))
+    dtype = np.dtype(float) if type(out) in PYTHON_NUMBERS and type(out) is not complex else dtype_of(out)
+    return tangent if tangent.dtype == dtype else convert(tangent, dtype)
+
+
+def repeat_over_examples(x: Any, size: int) -> Any:
+    """A value that is the same for all examples with an axis of the examples in front."""
+    tensor = to_tensor(x)
+    return broadcast(tensor, (size, *tensor.shape))
+
+
+operations.fit_tangent = fit_tangent
+operations.repeat_over_examples = repeat_over_examples

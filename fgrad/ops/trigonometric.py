@@ -6,7 +6,7 @@ import numpy as np
 
 from fgrad.core.bind import bind1
 from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arithmetic import divide, divide_no_nan, multiply, multiply_no_nan, negative
+from fgrad.ops.arithmetic import add, divide_no_nan, multiply_no_nan, negative, square, subtract
 from fgrad.ops.declare import elementwise, stands_for
 from fgrad.ops.exponential import sqrt
 
@@ -158,15 +158,15 @@ def arctanh(x: ArrayLike, /) -> Tensor:
     return bind1(arctanh_p, x)
 
 
-sin_p = elementwise("sin", np.sin, lambda g, out, x: multiply(g, cos(x)))
-cos_p = elementwise("cos", np.cos, lambda g, out, x: negative(multiply(g, sin(x))))
-tan_p = elementwise("tan", np.tan, lambda g, out, x: multiply(g, 1 + out * out))
+sin_p = elementwise("sin", np.sin, lambda g, out, x: multiply_no_nan(g, cos(x)))
+cos_p = elementwise("cos", np.cos, lambda g, out, x: negative(multiply_no_nan(g, sin(x))))
+tan_p = elementwise("tan", np.tan, lambda g, out, x: multiply_no_nan(g, add(square(out), 1)))
 arcsin_p = elementwise("arcsin", np.arcsin, lambda g, out, x: divide_no_nan(g, sqrt((1 - x) * (1 + x))))
 arccos_p = elementwise("arccos", np.arccos, lambda g, out, x: negative(divide_no_nan(g, sqrt((1 - x) * (1 + x)))))
-arctan_p = elementwise("arctan", np.arctan, lambda g, out, x: divide(g, 1 + x * x))
+arctan_p = elementwise("arctan", np.arctan, lambda g, out, x: divide_no_nan(g, add(square(x), 1)))
 sinh_p = elementwise("sinh", np.sinh, lambda g, out, x: multiply_no_nan(g, cosh(x)))
 cosh_p = elementwise("cosh", np.cosh, lambda g, out, x: multiply_no_nan(g, sinh(x)))
-tanh_p = elementwise("tanh", np.tanh, lambda g, out, x: multiply(g, 1 - out * out))
-arcsinh_p = elementwise("arcsinh", np.arcsinh, lambda g, out, x: divide(g, sqrt(x * x + 1)))
+tanh_p = elementwise("tanh", np.tanh, lambda g, out, x: multiply_no_nan(g, subtract(1, square(out))))
+arcsinh_p = elementwise("arcsinh", np.arcsinh, lambda g, out, x: divide_no_nan(g, sqrt(add(square(x), 1))))
 arccosh_p = elementwise("arccosh", np.arccosh, lambda g, out, x: divide_no_nan(g, sqrt((x - 1) * (x + 1))))
 arctanh_p = elementwise("arctanh", np.arctanh, lambda g, out, x: divide_no_nan(g, (1 - x) * (1 + x)))

@@ -5,66 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-import numpy as np
 
 from fgrad.core.bind import Trace, Tracer, bind, bind1, bind2, next_level, raise_escaped
+from fgrad.core.methods import operations
+from fgrad.core.primal import PrimalTracer, is_inexact_value
 from fgrad.core.primitive import Primitive
-from fgrad.core.shape import PYTHON_NUMBERS, Shape, shape_dtype_of
-from fgrad.core.tensor import ConcreteTensor, adopt, describe_array, refuse_conversion, to_tensor
-from fgrad.ops.arithmetic import add_p
+from fgrad.core.shape import PYTHON_NUMBERS
+from fgrad.core.tensor import ConcreteTensor, to_tensor
 
-__all__ = ["TapeTrace", "TapeTracer", "lower", "open_tape", "walk_back", "zeros_for"]
+__all__ = ["Entry", "TapeTrace", "TapeTracer", "open_tape", "walk_back"]
 
 _new = object.__new__
 
 
 @attrs.frozen(eq=False, repr=False, str=False, init=False)
-class TapeTracer(Tracer):
+class TapeTracer(PrimalTracer):
     """A value on a tape: its primal, which is of a lower level or concrete, and the slot where its cotangent goes."""
 
     _trace: TapeTrace
     primal: Any
     slot: int
-
-    @property
-    def shape(self) -> Shape:
-        """The length of each axis."""
-        return () if type(self.primal) in PYTHON_NUMBERS else self.primal.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The NumPy dtype of the elements."""
-        primal = self.primal
-        return shape_dtype_of(primal).dtype if type(primal) in PYTHON_NUMBERS else primal.dtype
-
-    @property
-    def weak(self) -> bool:
-        """Whether this stands for a Python number."""
-        return type(self.primal) in PYTHON_NUMBERS or (isinstance(self.primal, Tracer) and self.primal.weak)
-
-    def _read(self, action: str, *, drops_gradient: bool) -> Any:
-        self._trace.require_open()
-        if drops_gradient:
-            way_out = (
-                "would drop its gradient. Use fgrad's function of the same name (np.sin(x), fg.sum(x), x.sum() keep "
-                "it), or say that the value is a constant: fg.stop_gradient(x)"
-            )
-            refuse_conversion(action, self._trace.transform, way_out)
-        if type(self.primal) in PYTHON_NUMBERS:
-            return self.primal
-        return self.primal._read(action, drops_gradient=False)
-
-    def __repr__(self) -> str:
-        if self._trace.closed:
-            return "Tensor(of a finished grad call)"
-        if isinstance(self.primal, Tracer):
-            return f"{repr(self.primal)[:-1]}, traced by grad)"
-        return describe_array(np.asarray(self._read("repr(x)", drops_gradient=False)), ", traced by grad")
-
-    def __str__(self) -> str:
-        if self._trace.closed:
-            return repr(self)
-        return str(self.primal) if isinstance(self.primal, Tracer) else super().__str__()
 
 
 _set_trace = TapeTracer._trace.__set__  # type: ignore[attr-defined]
@@ -107,14 +67,23 @@ class TapeTrace(Trace):
             else:
                 primals.append(value if type(value) in _IMMUTABLE else _immutable(value))
                 slots.append(0)
-        out = bind(primitive, *primals, **params)
-        if primitive.locally_constant:
-            return out
+        if primitive.forward is None:
+            out = bind(primitive, *primals, **params)
+            if primitive.locally_constant:
+                return out
+        else:
+            out, residuals = primitive.forward(slots, *primals, **params)
+            params = {**params, "residuals": residuals}
         slot = len(self.entries)
         self.entries.append((primitive, slots, primals, out, params))
         if primitive.multiple_results:
             self.entries.extend([(None, slot, position) for position in range(len(out))])
-            return tuple([_new_tracer(self, part, slot + 1 + position) for position, part in enumerate(out)])
+            return tuple(
+                [
+                    _new_tracer(self, part, slot + 1 + position) if is_inexact_value(part) else part
+                    for position, part in enumerate(out)
+                ]
+            )
         return _new_tracer(self, out, slot)
 
     def process_unary(self, primitive: Primitive, x: Any) -> Any:
@@ -170,20 +139,6 @@ def open_tape() -> TapeTrace:
     return TapeTrace(next_level())
 
 
-def lower(trace: TapeTrace, value: Any) -> Any:
-    """What a value inside the transform is outside of it: the primal of this trace's tracers.
-
-    Raises:
-        EscapedTracerError: for a tracer of a transform that has finished, inside this one or before it.
-    """
-    if isinstance(value, Tracer):
-        if value._trace is trace:
-            return value.primal  # type: ignore[attr-defined]
-        if value._trace.closed or value._trace.level > trace.level:
-            raise_escaped(value._trace)
-    return value
-
-
 def walk_back(entries: list[Entry | None], cotangents: list[Any], *, free: bool) -> None:
     """Carries cotangents from the end of a tape to its inputs, in place: `cotangents` has one place per entry.
 
@@ -215,10 +170,4 @@ def walk_back(entries: list[Entry | None], cotangents: list[Any], *, free: bool)
             slot = slots[position]
             if slot and contribution is not None:
                 before = cotangents[slot]
-                cotangents[slot] = contribution if before is None else bind2(add_p, before, contribution)
-
-
-def zeros_for(primal: Any) -> ConcreteTensor:
-    """The zero cotangent of a primal."""
-    aval = shape_dtype_of(primal)
-    return adopt(np.zeros(aval.shape, aval.dtype))
+                cotangents[slot] = contribution if before is None else operations.accumulate(before, contribution)

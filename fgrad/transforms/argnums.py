@@ -1,0 +1,110 @@
+"""Which arguments a transform differentiates by: `argnums`, and what may stand in the places it names."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+
+from fgrad.core.errors import NotDifferentiableError, at_user_line
+from fgrad.core.key import Key
+from fgrad.core.pytree import Structure, flatten, flatten_with_path
+from fgrad.core.tensor import ConcreteTensor
+from fgrad.transforms.calling import function_name, parameter_name, traceable
+
+__all__ = ["INTEGERS", "Argnums", "choose", "chosen_positions", "with_arguments"]
+
+Argnums: TypeAlias = int | Sequence[int]
+
+INTEGERS = (int, np.integer)
+
+
+def choose(
+    function: Callable[..., Any], argnums: Argnums, args: tuple[Any, ...], transform: str, derivative: str
+) -> tuple[list[int], list[Any], Structure]:
+    """The positions of the arguments to differentiate by, their leaves as primals, and the structure of their tuple.
+
+    `transform` and `derivative` ("gradient", "Jacobian") are for messages.
+
+    Raises:
+        TypeError: there is no such positional argument, or one is named twice.
+        NotDifferentiableError: a leaf is an integer, a boolean, a key or no number at all; the message has its path.
+    """
+    positions = chosen_positions(argnums, len(args), function, transform)
+    leaves, structure = flatten(tuple([args[position] for position in positions]))
+    primals = [leaf if type(leaf) is ConcreteTensor else traceable(leaf) for leaf in leaves]
+    if any([primal is None or primal.dtype.kind not in "fc" for primal in primals if type(primal) is not float]):
+        _refuse_leaves(function, positions, args, derivative)
+    return positions, primals, structure
+
+
+def chosen_positions(argnums: Argnums, count: int, function: Callable[..., Any], transform: str) -> list[int]:
+    """`argnums` as non-negative positions among `count` arguments.
+
+    Raises:
+        TypeError: there is no such positional argument, or one is named twice.
+    """
+    wanted = [argnums] if isinstance(argnums, INTEGERS) else list(argnums)
+    positions = []
+    for argnum in wanted:
+        position = operator.index(argnum)
+        if not -count <= position < count:
+            message = (
+                f"{transform} differentiates by positional argument {position}, and {function_name(function)} was "
+                f"called with {count} of them; pass that argument by position, or name others with argnums="
+            )
+            raise TypeError(at_user_line(message))
+        positions.append(position % count)
+    if len(set(positions)) < len(positions):
+        message = f"argnums {tuple(wanted)} names a positional argument of {function_name(function)} twice"
+        raise TypeError(at_user_line(message))
+    return positions
+
+
+def with_arguments(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], positions: list[int]
+) -> Callable[..., Any]:
+    """The function of the chosen arguments alone; the others stay what they are."""
+
+    def call(*chosen: Any) -> Any:
+        arguments: list[Any] = list(args)
+        for position, argument in zip(positions, chosen, strict=True):
+            arguments[position] = argument
+        return function(*arguments, **kwargs)
+
+    return call
+
+
+def _refuse_leaves(
+    function: Callable[..., Any], positions: list[int], args: tuple[Any, ...], derivative: str
+) -> NoReturn:
+    for position in positions:
+        name = parameter_name(function, position)
+        for path, leaf in flatten_with_path(args[position])[0]:
+            primal = traceable(leaf)
+            if primal is None or (type(primal) is not float and primal.dtype.kind not in "fc"):
+                raise NotDifferentiableError(at_user_line(_explain_leaf(name + path, leaf, derivative)))
+    message = "an argument is not differentiable"
+    raise NotDifferentiableError(message)
+
+
+def _explain_leaf(path: str, leaf: Any, derivative: str) -> str:
+    if type(leaf) is int:
+        return (
+            f"the {derivative} by {path} was asked for, which is the integer {leaf}: write {leaf}.0, since only "
+            f"floating-point numbers have {derivative}s"
+        )
+    if isinstance(leaf, Key):
+        return (
+            f"the {derivative} by {path} was asked for, which is a random key and has none; pass keys in another "
+            f"argument"
+        )
+    if hasattr(leaf, "dtype"):
+        return (
+            f"the {derivative} by {path} was asked for, which has dtype {leaf.dtype} and shape {leaf.shape}; only "
+            f"floating-point leaves have {derivative}s: convert it ({path}.astype(float)), or pass it in an argument "
+            f"that argnums does not name"
+        )
+    return f"the {derivative} by {path} was asked for, which is a {type(leaf).__name__} and not a number or an array"
