@@ -69,6 +69,36 @@ def _constant(leaf: Any) -> Any:
 Calls = SearchStrategy[Call]
 
 
+def varied(operand: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
+    """Another array like the operand: its elements, nearer to 0 and in another order."""
+    return generator.permuted(shrunk(operand, number, generator).ravel()).reshape(operand.shape)
+
+
+def shrunk(operand: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
+    """Another array like the operand: its elements nearer to 0, in the same order; booleans the other way round."""
+    if operand.dtype.kind == "b":
+        return operand ^ (number % 2 == 1 and operand.size == 1)
+    with np.errstate(invalid="ignore"):  # complex infinities
+        scaled = operand * (1 - number / 4)
+    return np.asarray(np.trunc(scaled) if operand.dtype.kind in "iu" else scaled, operand.dtype)
+
+
+def thinned(operand: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
+    """The operand with zeros in the places of some elements, and ones in those of some zeros."""
+    drawn = generator.integers(0, 3, operand.shape)
+    return np.where(drawn == 0, 0, np.where((drawn == 1) & (operand == 0), 1, operand)).astype(operand.dtype)
+
+
+def other_keys(operand: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
+    """The words of another key; other operands in another order."""
+    return operand + np.uint64(number) if operand.dtype == np.uint64 else reordered(operand, number, generator)
+
+
+def reordered(operand: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
+    """The operand's elements in another order."""
+    return generator.permuted(operand.ravel()).reshape(operand.shape)
+
+
 @attrs.frozen(eq=False, repr=False)
 class Row:
     """One operation: its public function (or a function that binds the primitive), and how it is tested.
@@ -85,6 +115,10 @@ class Row:
         staged: the function can be staged (its result does not depend on values in Python).
         mixed: the operands may have different dtypes.
         eps: the step of the differences, where the default leaves the domain.
+        modes: the modes in which it is differentiable.
+        vary: ``vary(operand, number, generator)``: another valid operand of the same shape and dtype, for vmap.
+        exact: under vmap it gives the same bits as without.
+        unbatched: why vmap over an operand cannot work; empty where it can.
     """
 
     name: str
@@ -98,6 +132,10 @@ class Row:
     staged: bool = True
     mixed: bool = True
     eps: float | None = None
+    modes: tuple[str, ...] = ("fwd", "rev")
+    vary: Callable[[np.ndarray, int, np.random.Generator], np.ndarray] = varied
+    exact: bool = False
+    unbatched: str = ""
 
     def __repr__(self) -> str:
         return f"<row {self.name}>"
@@ -116,6 +154,17 @@ def dtypes(kinds: str) -> SearchStrategy[np.dtype]:
 def arrays(kinds: str, shape: Any = None, low: float = -4.0, high: float = 4.0) -> SearchStrategy[np.ndarray]:
     """Arrays of these kinds of dtype."""
     return strategies.arrays(dtypes(kinds), shape, min_value=low, max_value=high)
+
+
+def special_arrays(kinds: str) -> SearchStrategy[np.ndarray]:
+    """Arrays of floating point or complex numbers with NaN and infinities among them."""
+
+    def put(array: np.ndarray) -> np.ndarray:
+        flat = array.ravel()
+        flat[1::4], flat[2::8], flat[6::8] = np.nan, np.inf, -np.inf
+        return flat.reshape(array.shape)
+
+    return arrays(kinds, strategies.shapes(min_dims=1, min_side=2)).map(put)
 
 
 def smooth_arrays(shape: Any = None, low: float = -2.0, high: float = 2.0) -> SearchStrategy[np.ndarray]:
@@ -175,6 +224,7 @@ def unary(
     holomorphic: bool = False,
     rtol: dict[int, float] | None = None,
     function: Callable[..., Any] | None = None,
+    vary: Callable[..., np.ndarray] = varied,
 ) -> Row:
     """The row of a function of one operand, elementwise; derivatives are checked between the bounds of `smooth`."""
     numpy_function = getattr(np, name, None) if reference is None else reference
@@ -192,6 +242,7 @@ def unary(
         (name,),
         numpy_function if isinstance(numpy_function, np.ufunc) and reference is None else None,
         rtol or {},
+        vary=vary,
     )
 
 
@@ -206,6 +257,7 @@ def binary(
     reference: Callable[..., Any] | None = None,
     rtol: dict[int, float] | None = None,
     numbers: bool = True,
+    vary: Callable[..., np.ndarray] = varied,
 ) -> Row:
     """The row of a function of two operands with broadcasting; operands may be Python numbers."""
     numpy_function = getattr(np, name, None) if reference is None else reference
@@ -230,6 +282,7 @@ def binary(
         (name,),
         numpy_function if reference is None else None,
         rtol or {},
+        vary=vary,
     )
 
 

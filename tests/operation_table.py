@@ -1,7 +1,9 @@
 """The operation table: one row per primitive and per public array function, which drives the tests of operations.
 
 An operation is added to the suite by adding its row: elementwise functions and reductions here, shapes, joining and
-indexing in operation_table_shapes.py, products, creation, order and random numbers in operation_table_arrays.py.
+indexing in operation_table_shapes.py, products, creation, order and random numbers in operation_table_arrays.py, the
+primitives of control flow and of custom rules in operation_table_control.py and operation_table_custom.py, and the
+public functions that take functions in operation_table_functions.py.
 """
 
 from __future__ import annotations
@@ -21,12 +23,18 @@ from operation_row import (
     complex_arrays,
     optional,
     over_axes,
+    reordered,
     smooth_arrays,
+    special_arrays,
+    thinned,
     unary,
     with_broadcast_shapes,
     with_shape,
 )
 from operation_table_arrays import ARRAY_ROWS
+from operation_table_control import CONTROL_ROWS
+from operation_table_custom import CUSTOM_ROWS
+from operation_table_functions import FUNCTION_ROWS
 from operation_table_shapes import PRIMITIVES, SHAPE_ROWS
 from scipy import special
 
@@ -60,7 +68,7 @@ ELEMENTWISE = [
         rtol=ULPS,
     ),
     unary("real", "fhciub", smooth=(-2, 2), holomorphic=True),
-    unary("imag", "fhciu", smooth=(-2, 2), holomorphic=True),
+    unary("imag", "chciuf", smooth=(-2, 2), holomorphic=True),
     unary("conj", "fhciu", smooth=(-2, 2), holomorphic=True),
     Row(
         "multiply_no_nan",
@@ -117,14 +125,29 @@ ELEMENTWISE = [
     unary("cosh", "fhc", smooth=(-2, 2), holomorphic=True),
     unary("tanh", "fhciu", smooth=(-2, 2), holomorphic=True),
     unary("arcsinh", "fhc", smooth=(0.5, 2), holomorphic=True),
-    unary("arccosh", "fhc", low=1, smooth=(1.5, 4), holomorphic=True),
+    unary("arccosh", "fhc", low=1, smooth=(1.5, 4), holomorphic=True, vary=reordered),
     unary("arctanh", "fhc", low=-0.9375, high=0.9375, smooth=(-0.7, 0.7), holomorphic=True),
     # Comparison, logic, bits, rounding: no derivative, or zero.
-    *[binary(name, "fhciub") for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")],
-    *[binary(name, "fhciub") for name in ("logical_and", "logical_or", "logical_xor")],
+    *[
+        binary(name, "fhciub", bounds=(0, 1), vary=thinned)
+        for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+    ],
+    *[binary(name, "fhciub", bounds=(0, 1), vary=thinned) for name in ("logical_and", "logical_or", "logical_xor")],
     *[binary(name, "ivb", bounds=(0, 7)) for name in ("bitwise_and", "bitwise_or", "bitwise_xor")],
     *[binary(name, "iv", bounds=(0, 7), right_bounds=(0, 3)) for name in ("left_shift", "right_shift")],
-    *[unary(name, "fhciub") for name in ("logical_not", "isnan", "isinf", "isfinite")],
+    unary("logical_not", "fhciub", vary=thinned),
+    *[
+        Row(
+            name,
+            getattr(fg, name),
+            call(special_arrays("fhc")) | call(arrays("fhciub")),
+            getattr(np, name),
+            None,
+            (name,),
+            getattr(np, name),
+        )
+        for name in ("isnan", "isinf", "isfinite")
+    ],
     Row("bitwise_not", fg.bitwise_not, call(arrays("iub")), np.invert, None, ("bitwise_not",), np.invert),
     *[unary(name, "fhiu", smooth=(0.1, 0.4)) for name in ("floor", "ceil", "trunc", "rint")],
     Row(
@@ -151,6 +174,7 @@ ELEMENTWISE = [
         None,
         ("isclose",),
         np.isclose,
+        vary=thinned,
     ),
     Row(
         "allclose",
@@ -159,6 +183,7 @@ ELEMENTWISE = [
         np.allclose,
         counterpart=np.allclose,
         staged=False,
+        unbatched="its result is a bool of Python",
     ),
     Row(
         "array_equal",
@@ -167,6 +192,7 @@ ELEMENTWISE = [
         np.array_equal,
         counterpart=np.array_equal,
         staged=False,
+        unbatched="its result is a bool of Python",
     ),
     # Selection.
     Row(
@@ -380,4 +406,4 @@ def _sorted_axes(ndim: int) -> st.SearchStrategy[tuple[int, ...]]:
     return st.sets(st.integers(0, ndim - 1), min_size=1).map(lambda axes: tuple(sorted(axes))) if ndim else st.just(())
 
 
-ROWS = [*ELEMENTWISE, *REDUCTIONS, *SHAPE_ROWS, *ARRAY_ROWS]
+ROWS = [*ELEMENTWISE, *REDUCTIONS, *SHAPE_ROWS, *ARRAY_ROWS, *CONTROL_ROWS, *CUSTOM_ROWS, *FUNCTION_ROWS]

@@ -12,6 +12,8 @@ from operation_row import (
     complex_arrays,
     dtypes,
     optional,
+    other_keys,
+    shrunk,
     smooth_arrays,
     with_broadcast_shapes,
     with_shape,
@@ -252,6 +254,7 @@ ORDER = [
         None,
         ("searchsorted",),
         np.searchsorted,
+        vary=shrunk,  # the first operand stays sorted
     ),
 ]
 
@@ -263,7 +266,8 @@ WORDS = strategies.arrays("uint64", (2,), min_value=0, max_value=2**20)
 
 def random_row(name, draw, calls, smooth=None, primitives=None):
     function = lambda words, *args, **kwargs: draw(Key(fg.asarray(words)), *args, **kwargs)
-    return Row(f"random.{name}", function, calls, None, smooth, (name,) if primitives is None else primitives)
+    claimed = (name,) if primitives is None else primitives
+    return Row(f"random.{name}", function, calls, None, smooth, claimed, vary=other_keys, exact=True)
 
 
 def bounded(operand):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -12,96 +13,155 @@ import fgrad as fg
 from fgrad.core.bind import bind
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import ShapeDtype
-from fgrad.errors import NotDifferentiableError
+from fgrad.errors import MissingRuleError, NotDifferentiableError
 from fgrad.testing import check_grads, strategies
 
 X = np.linspace(0.3, 1.7, 6).reshape(2, 3)
+NAMES = {"fwd": "forward", "rev": "reverse"}
+NESTINGS = [(outer, inner) for outer in NAMES for inner in NAMES]
+by_mode = pytest.mark.parametrize("mode", NAMES)
 
 
 def same(x):
     return x
 
 
-def operation(evaluate, vjp, shape_rule=same):
+def operation(evaluate, vjp=None, jvp=None, shape_rule=same, **rules):
     """A function over a primitive that is not registered."""
-    primitive = Primitive("under_test", evaluate, shape_rule, vjp)
+    primitive = Primitive("under_test", evaluate, shape_rule, vjp, jvp, **rules)
     return lambda *args: bind(primitive, *map(fg.asarray, args))
 
 
-def sine(factor=1.0, cosine=fg.cos):
-    return operation(np.sin, lambda g, needed, out, x: (g * cosine(x) * factor,))
-
-
-def product(left, right):
+def unary(evaluate, derivative, *, rev=1.0, fwd=1.0):
+    """A function of one operand; each rule is the derivative, of that mode, times a factor."""
+    derivatives = derivative if isinstance(derivative, dict) else {"rev": derivative, "fwd": derivative}
     return operation(
-        np.multiply,
-        lambda g, needed, out, x, y: (left(g, x, y), right(g, x, y)),
-        lambda x, y: ShapeDtype(np.broadcast_shapes(x.shape, y.shape), np.result_type(x.dtype, y.dtype)),
+        evaluate,
+        lambda g, needed, out, x: (g * derivatives["rev"](x) * rev,),
+        lambda tangents, out, x: tangents[0] * derivatives["fwd"](x) * fwd,
     )
 
 
-def test_right_rule_passes_to_third_order():
+def sine(**factors):
+    return unary(np.sin, fg.cos, **factors)
+
+
+def product(left, right, **rules):
+    """The product of two operands, by the derivatives ``left(g, x, y)`` and ``right(g, x, y)``."""
+
+    def jvp(tangents, out, x, y):
+        terms = [rule(t, x, y) for rule, t in zip((left, right), tangents, strict=True) if t is not None]
+        return sum(terms[1:], terms[0])
+
+    return operation(
+        np.multiply,
+        lambda g, needed, out, x, y: (left(g, x, y), right(g, x, y)),
+        jvp,
+        lambda x, y: ShapeDtype(np.broadcast_shapes(x.shape, y.shape), np.result_type(x.dtype, y.dtype)),
+        **rules,
+    )
+
+
+def test_right_rules_pass_to_third_order():
     check_grads(sine(), (X,), order=3)
     check_grads(product(lambda g, x, y: g * y, lambda g, x, y: g * x), (X, X + 1), order=3)
 
 
+# Wrong rules, in each mode and nesting.
+
+
+@by_mode
 @pytest.mark.parametrize("dtype", ["float64", "float32", "complex128", "complex64"])
 @pytest.mark.parametrize("factor", [1.001, 0.999])
-def test_rule_wrong_by_a_thousandth_fails_at_first_order(dtype, factor):
-    with pytest.raises(AssertionError, match=r"order 1, by args\[0\]: reverse mode gives"):
-        check_grads(sine(factor), (X.astype(dtype),))
+def test_a_rule_wrong_by_a_thousandth_fails_at_first_order(mode, dtype, factor):
+    with pytest.raises(AssertionError, match=rf"order 1, by args\[0\]: {NAMES[mode]} mode gives"):
+        check_grads(sine(**{mode: factor}), (X.astype(dtype),))
+    with pytest.raises(AssertionError, match=rf"order 1, by args\[0\]: {NAMES[mode]} mode gives"):
+        check_grads(sine(**{mode: factor}), (X.astype(dtype),), 1, (mode,))
 
 
+@pytest.mark.parametrize(("outer", "inner"), NESTINGS)
 @pytest.mark.parametrize("factor", [1.001, 0.999])
-def test_rule_wrong_by_a_thousandth_fails_at_second_order(factor):
-    cosine = operation(np.cos, lambda g, needed, out, x: (-g * fg.sin(x) * factor,))
-    check_grads(sine(cosine=cosine), (X,), order=1)
-    with pytest.raises(AssertionError, match=r"order 2, by args\[0\]"):
-        check_grads(sine(cosine=cosine), (X,), order=2)
+def test_a_rule_wrong_by_a_thousandth_fails_in_its_nesting(outer, inner, factor):
+    """The rule of the inner mode uses a cosine, whose rule of the outer mode is wrong."""
+    wrong_cosine = unary(np.cos, lambda x: -fg.sin(x), **{outer: factor})
+    planted = unary(np.sin, {"rev": fg.cos, "fwd": fg.cos} | {inner: wrong_cosine})
+    check_grads(planted, (X,), order=1)
+    with pytest.raises(AssertionError, match=rf"order 2, {NAMES[outer]} over {NAMES[inner]}, by args\[0\]"):
+        check_grads(planted, (X,), order=2)
+    if outer == inner:
+        check_grads(planted, (X,), order=2, modes=[mode for mode in NAMES if mode != inner])
 
 
-def test_rule_wrong_by_a_thousandth_fails_at_third_order():
-    minus_sine = operation(lambda x: -np.sin(x), lambda g, needed, out, x: (-g * fg.cos(x) * 1.001,))
-    cosine = operation(np.cos, lambda g, needed, out, x: (g * minus_sine(x),))
-    check_grads(sine(cosine=cosine), (X,), order=2)
-    with pytest.raises(AssertionError, match="order 3"):
-        check_grads(sine(cosine=cosine), (X,), order=3)
+@pytest.mark.parametrize("nesting", list(itertools.product(NAMES, repeat=3)), ids="-over-".join)
+def test_a_rule_wrong_by_a_thousandth_fails_at_third_order(nesting):
+    outer, middle, inner = nesting
+    minus_sine = unary(lambda x: -np.sin(x), lambda x: -fg.cos(x), **{outer: 1.001})
+    cosine = unary(np.cos, {"rev": lambda x: -fg.sin(x), "fwd": lambda x: -fg.sin(x)} | {middle: minus_sine})
+    planted = unary(np.sin, {"rev": fg.cos, "fwd": fg.cos} | {inner: cosine})
+    check_grads(planted, (X,), order=2)
+    with pytest.raises(AssertionError, match=f"order 3, {' over '.join(NAMES[mode] for mode in nesting)}, by"):
+        check_grads(planted, (X,), order=3)
 
 
-def test_one_wrong_element_among_many_fails():
+def test_modes_that_disagree_by_less_than_differences_can_see_fail():
+    """Rules wrong by one part in ten million pass beside differences, and not beside each other."""
+    for factors in ({"rev": 1 + 1e-7}, {"fwd": 1 - 1e-7}):
+        check_grads(sine(**factors), (X,), 2, tuple(factors))
+        with pytest.raises(
+            AssertionError, match=r"args\[0\]: the modes disagree: forward mode gives <u, J v> = .* and"
+        ):
+            check_grads(sine(**factors), (X,))
+
+
+@by_mode
+def test_one_wrong_element_among_many_fails(mode):
     weights = np.ones(1000)
     weights[417] = 1.001
-    wrong = operation(np.sin, lambda g, needed, out, x: (g * fg.cos(x) * weights,))
     with pytest.raises(AssertionError, match="order 1"):
-        check_grads(wrong, (np.linspace(0.1, 1.0, 1000),))
+        check_grads(sine(**{mode: weights}), (np.linspace(0.1, 1.0, 1000),), 1, (mode,))
 
 
-def test_rule_that_drops_to_numpy_fails_at_second_order():
-    detached = operation(np.sin, lambda g, needed, out, x: (g * np.cos(np.asarray(fg.stop_gradient(x))),))
-    check_grads(detached, (X,), order=1)
-    with pytest.raises(AssertionError, match="order 2"):
-        check_grads(detached, (X,), order=2)
+@by_mode
+def test_a_rule_that_drops_to_numpy_fails_at_second_order(mode):
+    detached = lambda x: np.cos(np.asarray(fg.stop_gradient(x)))
+    dropping = unary(np.sin, {"rev": fg.cos, "fwd": fg.cos} | {mode: detached})
+    check_grads(dropping, (X,), order=1)
+    with pytest.raises(AssertionError, match=f"order 2, reverse over {NAMES[mode]}"):
+        check_grads(dropping, (X,), order=2)
 
 
-def test_rule_that_forgets_the_cotangent_fails_at_second_order():
+def test_a_rule_that_forgets_the_cotangent_fails_at_second_order():
     """With a constant cotangent this error hides; the cotangent is an argument of the second order."""
     detached = operation(np.sin, lambda g, needed, out, x: (fg.stop_gradient(g) * fg.cos(x),))
-    check_grads(detached, (X,), order=1)
-    with pytest.raises(AssertionError, match="order 2, by the cotangent of output 0"):
-        check_grads(detached, (X,), order=2)
+    check_grads(detached, (X,), 1, "rev")
+    with pytest.raises(AssertionError, match="order 2, reverse over reverse, by the cotangent of output 0"):
+        check_grads(detached, (X,), 2, "rev")
 
 
+def test_a_rule_that_forgets_the_tangent_fails_at_second_order():
+    detached = operation(np.sin, None, lambda tangents, out, x: fg.stop_gradient(tangents[0]) * fg.cos(x))
+    check_grads(detached, (X,), 1, "fwd")
+    with pytest.raises(AssertionError, match=r"order 2, forward over forward, by the tangent of args\[0\]"):
+        check_grads(detached, (X,), 2, "fwd")
+
+
+# What the messages say.
+
+
+@by_mode
 @pytest.mark.parametrize("which", [0, 1])
-def test_the_failing_argument_is_named(which):
+def test_the_failing_argument_is_named(mode, which):
     factors = [1.0, 1.0]
     factors[which] = 1.001
     wrong = product(lambda g, x, y: g * y * factors[0], lambda g, x, y: g * x * factors[1])
-    with pytest.raises(AssertionError, match=rf"order 1, by args\[{which}\]"):
-        check_grads(wrong, (X, X + 1))
+    with pytest.raises(AssertionError, match=rf"order 1, by args\[{which}\]: {NAMES[mode]}"):
+        check_grads(wrong, (X, X + 1), modes=(mode,))
 
 
-def test_the_failing_leaf_is_named_by_its_path():
-    wrong = sine(1.001)
+@by_mode
+def test_the_failing_leaf_is_named_by_its_path(mode):
+    wrong = sine(**{mode: 1.001})
     params = {"blocks": [{"weight": X}, {"weight": X, "bias": 0.5}]}
 
     def f(params, scale):
@@ -112,61 +172,124 @@ def test_the_failing_leaf_is_named_by_its_path():
         check_grads(f, (params, 2.0), order=1)
 
 
-def test_the_message_names_numbers_and_tolerances():
+@by_mode
+def test_the_message_names_numbers_and_tolerances(mode):
     with pytest.raises(AssertionError) as caught:
-        check_grads(sine(1.001), (1.0,), rtol=1e-5, atol=1e-8, eps=2.0**-9)
+        check_grads(sine(**{mode: 1.001}), (1.0,), rtol=1e-5, atol=1e-8, eps=2.0**-9)
     message = str(caught.value)
-    assert "check_grads of <lambda>, order 1, by args[0]" in message
+    assert f"check_grads of <lambda>, order 1, by args[0]: {NAMES[mode]} mode" in message
     assert "rtol 1e-05" in message
     assert "atol 1e-08" in message
     assert "step 0.00195" in message
-    reverse, differences = (
+    exact, differences = (
         float(message.split(part)[1].split(maxsplit=1)[0].strip(",")) for part in ("mode gives", "rences give")
     )
-    np.testing.assert_allclose(reverse, 1.001 * differences, rtol=1e-9)
+    np.testing.assert_allclose(exact, 1.001 * differences, rtol=1e-9)
 
 
 def test_tolerances_are_those_that_are_given():
-    check_grads(sine(1.001), (X,), rtol=1e-2)
-    check_grads(sine(1.001), (X,), atol=1e-1)
+    for factors in ({"rev": 1.001}, {"fwd": 1.001}):
+        check_grads(sine(**factors), (X,), rtol=1e-2)
+        check_grads(sine(**factors), (X,), atol=1e-1)
     with pytest.raises(AssertionError):
-        check_grads(sine(1 + 1e-8), (X,), rtol=1e-10, atol=1e-10)
+        check_grads(sine(rev=1 + 1e-8, fwd=1 + 1e-8), (X,), rtol=1e-10, atol=1e-10)
 
 
 def test_checks_are_deterministic_and_depend_on_the_seed():
     def message(seed):
         with pytest.raises(AssertionError) as caught:
-            check_grads(sine(1.001), (X,), seed=seed)
+            check_grads(sine(rev=1.001), (X,), seed=seed)
         return str(caught.value)
 
     assert message(0) == message(0)
     assert message(0) != message(1)
 
 
-def test_cotangent_of_the_wrong_dtype_or_shape_fails():
-    def widen(g, needed, out, x):
-        return (fg.astype(g, "float64") * np.cos(np.asarray(x), dtype="float64"),)
+# Shapes, dtypes and values inside the modes.
 
-    with pytest.raises(AssertionError, match="dtype float64; the primal has shape \\(2, 3\\) and dtype float32"):
-        check_grads(operation(np.sin, widen), (X.astype("float32"),), order=1)
+
+@by_mode
+def test_a_derivative_of_the_wrong_dtype_fails(mode):
+    wide = lambda x: fg.astype(fg.cos(x), "float64")
+    wrong = unary(np.sin, {"rev": fg.cos, "fwd": fg.cos} | {mode: wide})
+    what = {"rev": "cotangent has .* the primal has", "fwd": "tangent of output 0 has .* the output has"}[mode]
+    expected = rf"by args\[0\]: the {what} shape \(2, 3\) and dtype float32"
+    with pytest.raises(AssertionError, match=expected):
+        check_grads(wrong, (X.astype("float32"),), order=1)
+
+
+def test_a_derivative_of_the_wrong_shape_fails():
     unsummed = product(lambda g, x, y: g * y, lambda g, x, y: g * x)
-    with pytest.raises(AssertionError, match="cotangent has shape \\(2, 3\\)"):
+    with pytest.raises(AssertionError, match=r"by args\[1\]: the cotangent has shape \(2, 3\)"):
         check_grads(unsummed, (X, 2.0 * X[0]), order=1)
+    unspread = product(lambda g, x, y: g * y, lambda g, x, y: g)
+    with pytest.raises(AssertionError, match=r"by args\[1\]: the tangent of output 0 has shape \(3,\)"):
+        check_grads(unspread, (X, 2.0 * X[0]), 1, ("fwd",))
 
 
-def test_a_missing_conjugate_fails():
+@by_mode
+def test_another_value_inside_a_mode_fails(mode):
+    def forward(needed, x):
+        return fg.sin(x) * 1.001, None
+
+    def dual(primals, tangents):
+        return fg.sin(primals[0]) * 1.001, tangents[0] * fg.cos(primals[0])
+
+    rules = {
+        "rev": {"vjp": lambda g, needed, out, x, residuals: (g * fg.cos(x),), "forward": forward},
+        "fwd": {"dual": dual},
+    }[mode]
+    with pytest.raises(AssertionError, match=rf"inside {NAMES[mode]} mode, output 0 has another value .* at index \(0"):
+        check_grads(operation(np.sin, **rules), (X,), 1, (mode,))
+
+
+def test_rules_that_save_residuals_or_give_both_at_once_pass():
+    saving = operation(
+        np.sin,
+        lambda g, needed, out, x, residuals: (g * residuals,),
+        forward=lambda needed, x: (fg.sin(x), fg.cos(x)),
+        dual=lambda primals, tangents: (fg.sin(primals[0]), tangents[0] * fg.cos(primals[0])),
+    )
+    check_grads(saving, (X,), order=3)
+
+
+def test_primitives_with_several_results_pass_and_fail():
+    def pair(factor):
+        def vjp(g, needed, out, x):
+            s, c = out
+            terms = [part * other for part, other in zip(g, (c, -s * factor), strict=True) if part is not None]
+            return (sum(terms[1:], terms[0]),)
+
+        def jvp(tangents, out, x):
+            s, c = out
+            return tangents[0] * c, -tangents[0] * s * factor
+
+        return operation(lambda x: (np.sin(x), np.cos(x)), vjp, jvp, lambda x: (x, x), multiple_results=True)
+
+    check_grads(pair(1.0), (X,), order=2)
+    for mode, name in NAMES.items():
+        with pytest.raises(AssertionError, match=f"{name} mode gives"):
+            check_grads(pair(1.001), (X,), 1, mode)
+
+
+@by_mode
+def test_a_missing_conjugate_fails(mode):
     modulus = operation(
-        np.abs, lambda g, needed, out, x: (g * x / out,), lambda x: ShapeDtype(x.shape, np.dtype("float64"))
+        np.abs,
+        lambda g, needed, out, x: (g * x / out,),
+        lambda tangents, out, x: fg.real(tangents[0] * x / out),
+        lambda x: ShapeDtype(x.shape, np.dtype("float64")),
     )
     with pytest.raises(AssertionError, match="order 1"):
-        check_grads(modulus, (X + 1j,))
-    check_grads(fg.abs, (X + 1j,))
+        check_grads(modulus, (X + 1j,), modes=(mode,))
+    check_grads(fg.abs, (X + 1j,), modes=(mode,))
 
 
-def test_a_gradient_that_is_not_finite_fails():
-    broken = operation(np.sin, lambda g, needed, out, x: (g * np.full(x.shape, np.nan),))
+@by_mode
+def test_a_derivative_that_is_not_finite_fails(mode):
+    broken = unary(np.sin, lambda x: np.full(x.shape, np.nan))
     with pytest.raises(AssertionError, match="not finite"):
-        check_grads(broken, (X,), order=1)
+        check_grads(broken, (X,), 1, (mode,))
 
 
 def test_values_that_are_not_finite_fail_without_a_warning():
@@ -177,6 +300,33 @@ def test_values_that_are_not_finite_fail_without_a_warning():
 def test_a_kink_is_pointed_out():
     with pytest.raises(AssertionError, match="has a kink near"):
         check_grads(fg.abs, (1e-4,), order=1)
+
+
+# What can be checked.
+
+
+def test_one_mode_alone_needs_only_its_rules():
+    reverse_only = operation(np.sin, lambda g, needed, out, x: (g * fg.cos(x),))
+    check_grads(reverse_only, (X,), 2, ("rev",))
+    check_grads(reverse_only, (X,), 2, "rev")
+    with pytest.raises(MissingRuleError, match="jvp"):
+        check_grads(reverse_only, (X,))
+    forward_only = operation(np.sin, None, lambda tangents, out, x: tangents[0] * fg.cos(x))
+    check_grads(forward_only, (X,), 2, ["fwd"])
+    with pytest.raises(MissingRuleError, match="vjp"):
+        check_grads(forward_only, (X,))
+
+
+@pytest.mark.parametrize("modes", [(), ("forward",), "reverse", ("fwd", "rev", "jit")])
+def test_modes_are_forward_and_reverse(modes):
+    with pytest.raises(ValueError, match=r'modes is "fwd", "rev" or both, not'):
+        check_grads(fg.sin, (X,), modes=modes)
+
+
+def test_the_order_of_the_modes_does_not_matter():
+    for modes in (("fwd", "rev"), ["rev", "fwd"], ("rev", "rev", "fwd")):
+        with pytest.raises(AssertionError, match=r"order 1, .*: reverse mode gives"):
+            check_grads(sine(rev=1.001, fwd=1.001), (X,), modes=modes)
 
 
 def test_leaves_without_gradient_stay_as_they_are():

@@ -40,7 +40,8 @@ def test_a_vector_loss():
 
     assert message_of(errors.NotDifferentiableError, call) == (
         "grad needs a scalar loss, of shape (); the function returned shape (3,) float64. Make it one with .sum() or "
-        ".mean(), or use fg.vjp, which pulls a cotangent of that shape back\n"
+        ".mean(), or use fg.jacobian for the derivatives of every element, or fg.vjp, which pulls a cotangent of that "
+        "shape back\n"
         "  at FILE:LINE, in call: fg.grad(lambda w: (w - 1.0) ** 2)(fg.ones(3))"
     )
 
@@ -51,7 +52,8 @@ def test_a_loss_of_one_element():
 
     assert message_of(errors.NotDifferentiableError, call) == (
         "grad needs a scalar loss, of shape (); the function returned shape (1,) float64. Make it its only element "
-        "with .reshape(()), or use fg.vjp, which pulls a cotangent of that shape back\n"
+        "with .reshape(()), or use fg.jacobian for the derivatives of every element, or fg.vjp, which pulls a "
+        "cotangent of that shape back\n"
         "  at FILE:LINE, in call: fg.grad(lambda w: w[:1] * 2.0)(fg.ones(3))"
     )
 
@@ -323,7 +325,7 @@ def test_the_page_covers_every_mistake():
     headings = [section.partition("\n")[0] for section in sections]
     links = re.findall(r"^\| \[(.*?)\]\(#(.*?)\)", title, re.MULTILINE)
     assert [heading for heading, _ in links] == headings
-    assert len(failing_programs()) == len(headings) == 11
+    assert len(failing_programs()) == len(headings) == 16
     for heading, anchor in links:
         assert anchor == re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
     for section in sections:

@@ -1,15 +1,25 @@
-"""Every operation, by its row in the operation table: values, dtypes, derivatives, graphs and method forms."""
+"""Every operation, by its row in the operation table: it has its rules, values, dtypes, graphs and method forms.
+
+Derivatives are tested in test_operation_derivatives.py, vmap in test_operation_batching.py.
+"""
 
 from __future__ import annotations
 
 import inspect
 import random
-import warnings
 
 import numpy as np
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from operation_checks import (
+    PRIMITIVES,
+    assert_close,
+    assert_equal_bits,
+    by_row,
+    on_operands,
+    quietly,
+)
 from operation_row import Call
 from operation_table import ROWS
 
@@ -22,37 +32,13 @@ from fgrad.testing import check_grads
 
 # What fg offers besides functions of arrays.
 OTHERS = {
-    *("ArrayLike", "Graph", "ShapeDtype", "Tensor"),
-    *("grad", "make_graph", "show_tape", "value_and_grad", "vjp", "save", "load"),
+    *("ArrayLike", "Graph", "NanReport", "ShapeDtype", "Tensor"),
+    *("grad", "value_and_grad", "vjp", "jvp", "linearize", "vmap", "jacobian", "jacfwd", "jacrev"),
+    *("hessian", "hessian_matrix", "hvp", "checkpoint", "custom_jvp", "custom_vjp", "eval_shape"),
+    *("find_nan", "make_graph", "show_tape", "vjp_graph", "save", "load"),
     *("data", "errors", "nn", "optim", "random", "testing", "training", "tree"),
     *("e", "inf", "nan", "newaxis", "pi"),
 }
-
-by_row = pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
-SMOOTH = [row for row in ROWS if row.smooth is not None]
-by_smooth_row = pytest.mark.parametrize("row", SMOOTH, ids=[row.name for row in SMOOTH])
-
-
-def quietly(function, *args):
-    """Calls a function whose arguments may be outside of its domain; the values are what is compared."""
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return function(*args)
-
-
-def leaves_of(result):
-    return [np.asarray(leaf) for leaf in fg.tree.leaves(result)]
-
-
-def assert_equal_bits(found, expected):
-    for x, y in zip(leaves_of(found), leaves_of(expected), strict=True):
-        assert (x.dtype, x.shape) == (y.dtype, y.shape)
-        np.testing.assert_array_equal(x, y)
-
-
-def real_bytes(dtype):
-    return dtype.type(0).real.dtype.itemsize if dtype.kind in "fc" else 8
-
 
 # Completeness.
 
@@ -72,6 +58,35 @@ def test_every_public_array_function_has_a_row():
     assert set(fg.__all__) >= OTHERS
 
 
+# Primitives that have no derivative rule for one of the modes, and why.
+ONE_MODE: dict[str, str] = {}
+# Primitives that never meet a batch, since they make values out of params alone.
+WITHOUT_OPERANDS = {"full", "arange", "eye"}
+
+
+@pytest.mark.parametrize("primitive", PRIMITIVES, ids=lambda primitive: primitive.name)
+def test_every_primitive_has_its_rules(primitive):
+    forward = primitive.jvp or primitive.linear or primitive.dual
+    missing = []
+    if not primitive.locally_constant and primitive.name not in ONE_MODE:
+        missing = [name for name, rule in [("jvp, linear or dual", forward), ("vjp", primitive.vjp)] if not rule]
+    if primitive.batch is None and primitive.name not in WITHOUT_OPERANDS:
+        missing.append("batch")
+    assert missing == [], f"{primitive.name} has no rule for {' and for '.join(missing)}"
+    assert not (primitive.locally_constant and (forward or primitive.vjp)), "a constant needs no derivative"
+    assert not (primitive.linear and (primitive.jvp or primitive.dual)), "a linear primitive needs no other rule"
+    if primitive.python is not None:
+        twin = primitive.python
+        assert (twin.vjp, twin.jvp, twin.linear) == (primitive.vjp, primitive.jvp, primitive.linear)
+        assert twin.locally_constant == primitive.locally_constant
+
+
+def test_creation_takes_no_operands():
+    graph = fg.make_graph(lambda: (fg.full((2,), 3.0), fg.arange(3), fg.eye(2)))()
+    assert {equation.primitive.name for equation in graph.equations} == WITHOUT_OPERANDS
+    assert all(equation.operands == () for equation in graph.equations)
+
+
 def test_rows_have_names_of_their_own():
     names = [row.name for row in ROWS]
     assert len(set(names)) == len(names)
@@ -80,11 +95,8 @@ def test_rows_have_names_of_their_own():
 def primitives_of(row, call):
     """The primitives that a call of the row binds, in its evaluation and in its derivatives."""
 
-    def f(*operands):
-        return call.apply(row.function, list(operands))
-
     operands = [fg.asarray(operand) for operand in call.operands]
-    return {equation.primitive.name for equation in quietly(fg.make_graph(f), *operands).equations}
+    return {equation.primitive.name for equation in quietly(fg.make_graph(on_operands(row, call)), *operands).equations}
 
 
 CLAIMS = [(row, name) for row in ROWS for name in row.primitives]
@@ -116,101 +128,7 @@ def test_values_are_those_of_numpy(row, data):
     expected = quietly(call.apply, row.reference)
     if isinstance(found, list | tuple):
         assert len(found) == len(expected)
-    for x, y in zip(leaves_of(found), leaves_of(expected), strict=True):
-        assert (x.dtype, x.shape) == (y.dtype, y.shape)
-        rtol = row.rtol.get(real_bytes(y.dtype), 0.0)
-        if rtol:
-            np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol)
-        else:
-            np.testing.assert_array_equal(x, y)
-
-
-# Derivatives.
-
-
-@by_smooth_row
-@given(data=st.data())
-def test_derivatives_are_those_of_central_differences(row, data):
-    call = data.draw(row.smooth)
-    check_grads(lambda *operands: call.apply(row.function, list(operands)), tuple(call.operands), order=2, eps=row.eps)
-
-
-WITH_RULES = [
-    (primitive, row) for row in SMOOTH for primitive in registered_primitives() if primitive.name in row.primitives
-]
-
-
-@pytest.mark.parametrize(("primitive", "row"), WITH_RULES, ids=[primitive.name for primitive, _ in WITH_RULES])
-def test_a_rule_that_is_wrong_by_a_thousandth_fails_its_row(primitive, row):
-    if primitive.vjp is None:
-        assert primitive.locally_constant
-        return
-    rule = primitive.vjp
-
-    def wrong(*args, **params):
-        return tuple(None if cotangent is None else cotangent * 1.001 for cotangent in rule(*args, **params))
-
-    def fails(call):
-        try:
-            check_grads(lambda *operands: call.apply(row.function, list(operands)), tuple(call.operands), order=1)
-        except AssertionError:
-            return True
-        return False
-
-    quick = settings(max_examples=50, database=None, phases=[Phase.generate])
-    object.__setattr__(primitive, "vjp", wrong)  # frozen, and broken for the length of this test only
-    try:
-        assert find(row.smooth, fails, settings=quick, random=random.Random(0))
-    finally:
-        object.__setattr__(primitive, "vjp", rule)
-
-
-@by_smooth_row
-@given(data=st.data())
-def test_values_and_cotangents_inside_transforms(row, data):
-    """Values are those outside, cotangents have the dtypes of their primals, graphs of pullbacks are the pullbacks."""
-    call = data.draw(row.smooth)
-    f = lambda *operands: call.apply(row.function, list(operands))
-    eager = f(*[fg.asarray(operand) for operand in call.operands])
-    out, pullback = fg.vjp(f, *call.operands)
-    assert_equal_bits(out, eager)
-    assert_equal_bits(fg.vjp(lambda *operands: fg.vjp(f, *operands)[0], *call.operands)[0], eager)
-    wide = pullback(ones_for(out))
-
-    graph = fg.make_graph(pull_back_ones(f))(*[fg.asarray(operand) for operand in call.operands])
-    graph.check()
-    assert_equal_bits(graph(*[fg.asarray(operand) for operand in call.operands]), wide)
-
-    operands = narrowed(call.operands, row.mixed, even=data.draw(st.booleans()))
-    for operand, cotangent, reference in zip(operands, pull_back_ones(f)(*operands), wide, strict=True):
-        if operand.dtype.kind not in "fc":
-            assert cotangent is None
-            continue
-        assert (cotangent.dtype, cotangent.shape) == (operand.dtype, operand.shape)
-        np.testing.assert_allclose(cotangent, reference, rtol=2e-3, atol=2e-3)
-
-
-def ones_for(tree):
-    return fg.tree.map(lambda leaf: fg.ones_like(leaf) if leaf.dtype.kind in "fc" else None, tree)
-
-
-def pull_back_ones(f):
-    def pull_back(*operands):
-        out, pullback = fg.vjp(f, *operands)
-        return pullback(ones_for(out))
-
-    return pull_back
-
-
-def narrowed(operands, mixed, *, even):
-    """Every other operand (all of them, if dtypes may not be mixed) in single precision."""
-    narrow = {"float64": "float32", "complex128": "complex64"}
-    return [
-        operand.astype(narrow.get(str(operand.dtype), operand.dtype))
-        if even == (place % 2 == 0) or not mixed
-        else operand
-        for place, operand in enumerate(operands)
-    ]
+    assert_close(found, expected, row.rtol)
 
 
 # Graphs.
@@ -223,7 +141,7 @@ STAGED = [row for row in ROWS if row.staged]
 def test_graphs_know_shapes_and_dtypes_and_evaluate_to_the_same_bits(row, data):
     call = data.draw(row.calls)
     operands = [fg.asarray(operand) for operand in call.operands]
-    f = lambda *operands: call.apply(row.function, list(operands))
+    f = on_operands(row, call)
     eager = quietly(f, *operands)
     graph = quietly(fg.make_graph(f), *operands)
     graph.check()

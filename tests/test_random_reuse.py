@@ -221,6 +221,108 @@ def test_evaluating_a_graph_consumes_nothing(reported):
     assert not reported
 
 
+# Branches and loops.
+
+
+def test_branches_are_alternatives(reported):
+    def by_cond(key, x):
+        second = random.fold_in(key, 1)
+        both = lambda: random.normal(key) + random.normal(second)
+        return fg.cond(x > 0, both, lambda: random.uniform(key) * random.uniform(second))
+
+    def by_switch(key, x):
+        draws = [random.normal, random.uniform, lambda key: random.permutation(key, 3)[0] * 0.5]
+        return fg.switch(x.astype(int), [lambda draw=draw: draw(key) for draw in draws])
+
+    for f in (by_cond, by_switch):
+        fg.make_graph(f)(random.key(0), 1.0)
+        fg.vmap(f)(random.split(random.key(1)), fg.asarray([1.0, -1.0]))
+        fg.make_graph(lambda key, x, f=f: fg.grad(lambda x: x * f(key, x))(x))(random.key(2), 1.0)
+    assert not reported
+
+
+def test_what_a_branch_consumes_counts_once_after_it(reported):
+    def again(key, x):
+        drawn = fg.cond(x > 0, lambda: random.normal(key), lambda: random.uniform(key))
+        return drawn + random.normal(key)
+
+    fg.make_graph(again)(random.key(0), 1.0)
+    assert len(reported) == 1
+    assert "in one run of a staged function" in str(reported[0].message)
+    assert "return drawn + random.normal(key)" in str(reported[0].message)
+
+
+def test_what_only_one_branch_consumes_counts_too(reported):
+    def again(key, x):
+        drawn = fg.cond(x > 0, lambda: fg.cond(x > 1, lambda: 0.5, lambda: random.normal(key)), lambda: x)
+        return drawn + random.normal(key)
+
+    fg.make_graph(again)(random.key(0), 1.0)
+    assert len(reported) == 1
+
+
+def test_what_was_consumed_before_counts_in_every_branch(reported):
+    def before(key, x):
+        drawn = random.normal(key)
+        return fg.cond(x > 0, lambda: drawn + random.normal(key), lambda: x)
+
+    fg.make_graph(before)(random.key(0), 1.0)
+    assert len(reported) == 1
+
+
+def test_two_uses_in_one_branch_are_reported(reported):
+    def twice_in_one(key, x):
+        return fg.cond(x > 0, lambda: x, lambda: random.normal(key) + random.normal(key))
+
+    fg.make_graph(twice_in_one)(random.key(0), 1.0)
+    assert len(reported) == 1
+
+
+def test_a_body_is_one_use_of_what_it_closes_over(reported):
+    def loops(key, x):
+        start, body = random.split(key)
+        first = fg.scan(lambda c, row: (c + random.normal(start) * row, None), 0.0, x)[0]
+        return fg.while_loop(lambda c: c < 3, lambda c: c + random.uniform(body), first)
+
+    # The number that the scan starts with becomes an array, so that its body is staged twice.
+    fg.make_graph(loops)(random.key(0), fg.ones(3))
+    assert not reported
+    fg.make_graph(lambda key: fg.map(lambda x: x + random.normal(key), fg.ones(5), batch_size=2))(random.key(1))
+    assert not reported
+    fg.make_graph(lambda key: fg.scan(lambda c, _: (c + random.normal(key), None), random.normal(key), length=2))(
+        random.key(2)
+    )
+    assert len(reported) == 1
+
+
+def test_strictness_knows_alternatives():
+    with random.strict_keys():
+        key = random.key(0)
+        graph = fg.make_graph(lambda x: fg.cond(x > 0, lambda: random.normal(key), lambda: random.uniform(key)))(1.0)
+        with pytest.raises(KeyReuseError):
+            random.normal(key)
+        held = random.key(1)
+        # The first step is taken twice: the number becomes an array.
+        fg.scan(lambda c, _: (c + random.normal(held), None), 0, length=1)
+        with pytest.raises(KeyReuseError):
+            random.normal(held)
+    assert graph(1.0).item() == random.normal(random.key(0)).item()
+
+
+def test_an_error_in_a_branch_leaves_no_journal():
+    key = random.key(0)
+
+    def fail():
+        random.normal(key)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fg.make_graph(lambda x: fg.cond(x > 0, fail, lambda: x))(1.0)
+    assert reuse._journal.entries is None
+    with random.strict_keys():
+        random.normal(key)
+
+
 # Strictness.
 
 

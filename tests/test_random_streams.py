@@ -394,7 +394,9 @@ DRAWING = {
 def test_draws_refuse_what_is_no_single_key(name):
     keys = random.split(random.key(0), 3)
     with pytest.raises(
-        ValueError, match=rf"random.{name} takes one key, and this is an array of keys of shape \(3,\).*keys\[0\]"
+        ValueError,
+        match=rf"random.{name} takes one key, and this is an array of keys of shape \(3,\): take .* \(keys\[0\]\), "
+        rf"or draw with each of them: fg\.vmap\(lambda key: random\.{name}\(key, \.\.\.\)\)\(keys\)",
     ):
         DRAWING[name](keys)
     for wrong in (0, None, np.random.default_rng(0), fg.asarray([0, 0], "uint64")):

@@ -251,11 +251,13 @@ def test_a_nan_in_the_data(problem):
     with pytest.raises(training.NonFiniteLossError, match="the loss of step 3 is nan, in training") as caught:
         training.epoch(loader, MODEL, start(optimizer), optimizer, key=random.key(1))
     assert caught.value.train_state.opt_state.step_count.item() == 1
+    assert "fg.find_nan(loss)(params) names the operation" in str(caught.value)
     train_state = start(optimizer)
     with pytest.raises(training.NonFiniteLossError, match="the loss of step 3 is nan, in evaluation") as caught:
         training.epoch(loader, MODEL, train_state)
     assert caught.value.train_state is train_state
     assert not caught.value.training
+    assert "fg.find_nan(loss)(params) names the operation" in str(caught.value)
 
 
 def test_a_last_step_that_ruins_the_parameters(problem):
