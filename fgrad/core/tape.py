@@ -74,14 +74,13 @@ class TapeTrace(Trace):
         else:
             out, residuals = primitive.forward(slots, *primals, **params)
             params = {**params, "residuals": residuals}
-        slot = len(self.entries)
-        self.entries.append((primitive, slots, primals, out, params))
+        slot = _place(self.entries, (primitive, slots, primals, out, params))
         if primitive.multiple_results:
-            self.entries.extend([(None, slot, position) for position in range(len(out))])
+            places = [_place(self.entries, (None, slot, position)) for position in range(len(out))]
             return tuple(
                 [
-                    _new_tracer(self, part, slot + 1 + position) if is_inexact_value(part) else part
-                    for position, part in enumerate(out)
+                    _new_tracer(self, part, place) if is_inexact_value(part) else part
+                    for place, part in zip(places, out, strict=True)
                 ]
             )
         return _new_tracer(self, out, slot)
@@ -94,8 +93,11 @@ class TapeTrace(Trace):
         out = bind1(primitive, primal)
         if primitive.locally_constant:
             return out
-        slot = len(self.entries)
-        self.entries.append((primitive, (x.slot,), (primal,), out, None))
+        entries, entry = self.entries, (primitive, (x.slot,), (primal,), out, None)
+        entries.append(entry)
+        slot = len(entries) - 1
+        if entries[slot] is not entry:
+            slot = _find(entries, entry)
         return _new_tracer(self, out, slot)
 
     def process_binary(self, primitive: Primitive, x: Any, y: Any) -> Any:
@@ -113,8 +115,11 @@ class TapeTrace(Trace):
         out = bind2(primitive, left, right)
         if primitive.locally_constant:
             return out
-        slot = len(self.entries)
-        self.entries.append((primitive, (left_slot, right_slot), (left, right), out, None))
+        entries, entry = self.entries, (primitive, (left_slot, right_slot), (left, right), out, None)
+        entries.append(entry)
+        slot = len(entries) - 1
+        if entries[slot] is not entry:
+            slot = _find(entries, entry)
         return _new_tracer(self, out, slot)
 
 
@@ -132,6 +137,20 @@ def _new_tracer(trace: TapeTrace, primal: Any, slot: int) -> TapeTracer:
     _set_primal(tracer, primal)
     _set_slot(tracer, slot)
     return tracer
+
+
+def _place(entries: list[Entry | None], entry: Entry) -> int:
+    """Appends an entry and gives its place, also where other threads append to the same tape."""
+    entries.append(entry)
+    slot = len(entries) - 1
+    return slot if entries[slot] is entry else _find(entries, entry)
+
+
+def _find(entries: list[Entry | None], entry: Entry) -> int:
+    slot = len(entries) - 1
+    while entries[slot] is not entry:
+        slot -= 1
+    return slot
 
 
 def open_tape() -> TapeTrace:
