@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgrad import errors, tree
 from fgrad.core.graph import Graph
-from fgrad.core.graph_rules import vjp_graph
+from fgrad.core.late import late_modules as _late_modules
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arithmetic import (
@@ -42,9 +42,7 @@ from fgrad.ops.arithmetic import (
     subtract,
     true_divide,
 )
-from fgrad.ops.associative import associative_scan
 from fgrad.ops.contractions import diagonal, dot, inner, matmul, outer, tensordot, trace, vdot, vecdot
-from fgrad.ops.control_flow import cond, switch
 from fgrad.ops.creation import (
     arange,
     array,
@@ -61,7 +59,6 @@ from fgrad.ops.creation import (
     zeros,
     zeros_like,
 )
-from fgrad.ops.einstein import einsum
 from fgrad.ops.exponential import exp, exp2, expm1, log, log1p, log2, log10, pow, power, sqrt
 from fgrad.ops.indexing import one_hot, repeat, take, take_along_axis
 from fgrad.ops.joining import array_split, concat, concatenate, hstack, pad, split, stack, vstack
@@ -95,11 +92,9 @@ from fgrad.ops.logic import (
     round,
     trunc,
 )
-from fgrad.ops.loops import fori_loop, while_loop
 from fgrad.ops.moments import logsumexp, mean, std, var
 from fgrad.ops.products import prod
 from fgrad.ops.reductions import all, amax, amin, any, argmax, argmin, cumsum, max, min, sum
-from fgrad.ops.scans import map, scan
 from fgrad.ops.selection import clip, maximum, minimum, relu, where
 from fgrad.ops.shaping import (
     astype,
@@ -125,44 +120,57 @@ from fgrad.ops.shaping import (
     tril,
     triu,
 )
-from fgrad.ops.sorting import argsort, searchsorted
 from fgrad.ops.structure import stop_gradient
 from fgrad.ops.trigonometric import arccos, arccosh, arcsin, arcsinh, arctan, arctanh, cos, cosh, sin, sinh, tan, tanh
-from fgrad.transforms.forward import jvp, linearize
-from fgrad.transforms.graphs import eval_shape, make_graph
 from fgrad.transforms.reverse import grad, value_and_grad, vjp
-from fgrad.transforms.show_tape import show_tape
-from fgrad.transforms.vmap import vmap
 
 if TYPE_CHECKING:
     from fgrad import data, nn, optim, random, testing, training
     from fgrad._saving import load, save
+    from fgrad.core.graph_rules import vjp_graph
+    from fgrad.ops.associative import associative_scan
+    from fgrad.ops.control_flow import cond, switch
+    from fgrad.ops.einstein import einsum
+    from fgrad.ops.loops import fori_loop, while_loop
+    from fgrad.ops.scans import map, scan
+    from fgrad.ops.sorting import argsort, searchsorted
     from fgrad.transforms.checkpoint import checkpoint
     from fgrad.transforms.custom_jvp import custom_jvp
     from fgrad.transforms.custom_vjp import custom_vjp
     from fgrad.transforms.find_nan import find_nan
+    from fgrad.transforms.forward import jvp, linearize
+    from fgrad.transforms.graphs import eval_shape, make_graph
     from fgrad.transforms.jacobians import hessian, hessian_matrix, hvp, jacfwd, jacobian, jacrev
     from fgrad.transforms.nan_report import NanReport
+    from fgrad.transforms.show_tape import show_tape
+    from fgrad.transforms.vmap import vmap
 
 __version__ = "0.1.0"
 
 _LAZY = ("data", "nn", "optim", "random", "testing", "training")
 # What loads when it is first used: names of this face by the module that has them.
 _LATER = {
-    "NanReport": "fgrad.transforms.nan_report",
-    "checkpoint": "fgrad.transforms.checkpoint",
-    "custom_jvp": "fgrad.transforms.custom_jvp",
-    "custom_vjp": "fgrad.transforms.custom_vjp",
-    "find_nan": "fgrad.transforms.find_nan",
-    "hessian": "fgrad.transforms.jacobians",
-    "hessian_matrix": "fgrad.transforms.jacobians",
-    "hvp": "fgrad.transforms.jacobians",
-    "jacfwd": "fgrad.transforms.jacobians",
-    "jacobian": "fgrad.transforms.jacobians",
-    "jacrev": "fgrad.transforms.jacobians",
-    "load": "fgrad._saving",
-    "save": "fgrad._saving",
+    "fgrad._saving": ("load", "save"),
+    "fgrad.core.graph_rules": ("vjp_graph",),
+    "fgrad.ops.associative": ("associative_scan",),
+    "fgrad.ops.control_flow": ("cond", "switch"),
+    "fgrad.ops.einstein": ("einsum",),
+    "fgrad.ops.loops": ("fori_loop", "while_loop"),
+    "fgrad.ops.scans": ("map", "scan"),
+    "fgrad.ops.sorting": ("argsort", "searchsorted"),
+    "fgrad.transforms.checkpoint": ("checkpoint",),
+    "fgrad.transforms.custom_jvp": ("custom_jvp",),
+    "fgrad.transforms.custom_vjp": ("custom_vjp",),
+    "fgrad.transforms.find_nan": ("find_nan",),
+    "fgrad.transforms.forward": ("jvp", "linearize"),
+    "fgrad.transforms.graphs": ("eval_shape", "make_graph"),
+    "fgrad.transforms.jacobians": ("hessian", "hessian_matrix", "hvp", "jacfwd", "jacobian", "jacrev"),
+    "fgrad.transforms.nan_report": ("NanReport",),
+    "fgrad.transforms.show_tape": ("show_tape",),
+    "fgrad.transforms.vmap": ("vmap",),
 }
+_HOMES = {name: module for module, names in _LATER.items() for name in names}
+_late_modules.extend([*_LATER, "fgrad.ops.ravel"])
 
 newaxis = None
 pi = 3.141592653589793
@@ -376,8 +384,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"fgrad.{name}")
-    if name in _LATER:
-        value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    if name in _HOMES:
+        value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
         return value
     message = f"module 'fgrad' has no attribute {name!r}"
     raise AttributeError(message)

@@ -5,6 +5,11 @@ Nodes are dicts (in the order of their sorted keys), lists, tuples, namedtuples,
 arrays, numbers, random keys.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fgrad.core.pytree import Structure, flatten, flatten_up_to, flatten_with_path, unflatten
 from fgrad.core.pytree import register_node as register
 from fgrad.core.pytree import register_static as static
@@ -14,7 +19,9 @@ from fgrad.core.pytree import tree_leaves as leaves
 from fgrad.core.pytree import tree_map as map
 from fgrad.core.pytree import tree_map_with_path as map_with_path
 from fgrad.core.pytree import tree_structure as structure
-from fgrad.ops.ravel import ravel_tree as ravel
+
+if TYPE_CHECKING:
+    from fgrad.ops.ravel import ravel_tree as ravel
 
 __all__ = [
     "Structure",
@@ -32,3 +39,11 @@ __all__ = [
     "structure",
     "unflatten",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ravel":
+        value = globals()[name] = importlib.import_module("fgrad.ops.ravel").ravel_tree
+        return value
+    message = f"module 'fgrad.tree' has no attribute {name!r}"
+    raise AttributeError(message)

@@ -182,7 +182,7 @@ def test_no_module_of_the_library_imports_another_inside_a_function():
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             if re.match(r"\s+(from fgrad|import fgrad)", line) and ">>>" not in line:
                 offenders.append(f"{path.name}:{number}: {line.strip()}")
-    allowed = [line for line in offenders if line.startswith(("__init__.py", "methods.py"))]
+    allowed = [line for line in offenders if line.startswith(("__init__.py", "methods.py", "tree.py"))]
     assert offenders == allowed
 
 

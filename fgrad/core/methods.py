@@ -6,14 +6,19 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from fgrad.core.errors import ImmutableError, at_user_line
+from fgrad.core.late import load_late_modules
 
 
 class Operations:
-    """The operations behind Tensor's operators and methods, by name; `fgrad.ops` fills it once, on import."""
+    """The operations behind Tensor's operators and methods, by name; `fgrad.ops` fills it, on import."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        load_late_modules()
+        operation: Callable[..., Any] = object.__getattribute__(self, name)
+        return operation
 
     if TYPE_CHECKING:
 
-        def __getattr__(self, name: str) -> Callable[..., Any]: ...
         def __setattr__(self, name: str, value: Callable[..., Any]) -> None: ...
 
 

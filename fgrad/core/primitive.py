@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from fgrad.core.errors import MissingRuleError
+from fgrad.core.late import load_late_modules
 
 __all__ = ["Primitive", "registered_primitives"]
 
@@ -106,5 +107,6 @@ def register(primitive: Primitive) -> Primitive:
 
 
 def registered_primitives() -> Iterator[Primitive]:
-    """Every registered primitive, in the order of registration."""
+    """Every registered primitive, in the order of registration, those of late modules included."""
+    load_late_modules()
     return iter(tuple(_REGISTRY.values()))

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fgrad.core.errors import ImmutableError, TracerConversionError, at_user_line
+from fgrad.core.late import load_late_modules
 from fgrad.core.methods import operations
 
 # Filled by fgrad.ops on import: NumPy's function or ufunc -> fgrad's function of the same meaning.
@@ -36,7 +37,7 @@ def dispatch_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], option
         )
         raise ImmutableError(at_user_line(message))
     table = {"__call__": UFUNC_COUNTERPARTS, "reduce": UFUNC_REDUCTIONS}.get(method, {})
-    counterpart = table.get(ufunc)
+    counterpart = _find(table, ufunc)
     options = {key: value for key, value in options.items() if key != "out"}
     if counterpart is None:
         suffix = "" if method == "__call__" else f".{method}"
@@ -60,13 +61,19 @@ def dispatch_function(function: Callable[..., Any], args: tuple[Any, ...], kwarg
         ImmutableError: when the function was given ``out=``.
     """
     name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
-    counterpart = FUNCTION_COUNTERPARTS.get(function)
+    counterpart = _find(FUNCTION_COUNTERPARTS, function)
     if counterpart is None:
         _no_counterpart(name)
     if kwargs.get("out") is not None:
         message = f"{name}(out=...) cannot write a Tensor's values into an array; use the result that it returns"
         raise ImmutableError(at_user_line(message))
     return counterpart(*args, **{key: value for key, value in kwargs.items() if key != "out"})
+
+
+def _find(table: dict[Any, Callable[..., Any]], key: Any) -> Callable[..., Any] | None:
+    if key not in table:
+        load_late_modules()
+    return table.get(key)
 
 
 def _no_counterpart(name: str) -> NoReturn:
