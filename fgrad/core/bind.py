@@ -268,9 +268,14 @@ def explain(primitive: Primitive, avals: list[Any], reason: Exception) -> Except
     """The error for operands that do not fit: of the class that the reason has, naming everything involved."""
     operands = " and ".join(str(aval) for aval in avals)
     text = reason.args[0] if reason.args else str(reason)
+    if isinstance(reason, np.linalg.LinAlgError):
+        # Under vmap it is explained twice, the second time with the shapes of one example.
+        text = getattr(reason, "reason", text)
     message = at_user_line(f"[{primitive.name}] on {operands}: {text}")
     if isinstance(reason, np.linalg.LinAlgError):
-        return np.linalg.LinAlgError(message)
+        failure = np.linalg.LinAlgError(message)
+        failure.reason = text  # type: ignore[attr-defined] # as FgradError has it, in NumPy's class
+        return failure
     error: FgradError
     if isinstance(reason, FgradError):
         error = type(reason)(message)

@@ -25,6 +25,17 @@ class Operations:
 operations = Operations()
 
 
+def _refuse_out(name: str, out: Any) -> None:
+    if out is not None:
+        message = f"x.{name}(out=...) cannot write into an array: tensors are immutable; use the result that it returns"
+        raise ImmutableError(at_user_line(message))
+
+
+def _refuse_change(name: str, way_out: str) -> NoReturn:
+    message = f"tensors are immutable, and x.{name}() changes an array in place; use {way_out}, which leaves x as it is"
+    raise ImmutableError(at_user_line(message))
+
+
 class TensorMethods:
     """Operators and method forms, the same for every kind of Tensor; the functions of one name document them."""
 
@@ -220,21 +231,29 @@ class TensorMethods:
         """See `fgrad.conj`."""
         return operations.conj(self)
 
+    def conjugate(self) -> Self:
+        """See `fgrad.conj`."""
+        return operations.conj(self)
+
     def astype(self, dtype: Any, *, copy: bool = True) -> Self:
         """See `fgrad.astype`."""
         return operations.astype(self, dtype, copy=copy)
 
-    def reshape(self, *shape: Any) -> Self:
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Self:
         """See `fgrad.reshape`; takes ``x.reshape(2, 3)`` as well as ``x.reshape((2, 3))``."""
-        return operations.reshape(self, shape[0] if len(shape) == 1 else shape)
+        return operations.reshape(self, shape[0] if len(shape) == 1 else shape, order)
 
-    def ravel(self) -> Self:
+    def ravel(self, order: str = "C") -> Self:
         """See `fgrad.ravel`."""
-        return operations.ravel(self)
+        return operations.ravel(self, order)
 
-    def flatten(self) -> Self:
+    def flatten(self, order: str = "C") -> Self:
         """See `fgrad.ravel`."""
-        return operations.ravel(self)
+        return operations.ravel(self, order)
+
+    def copy(self, order: str = "C") -> Self:
+        """The tensor itself: it is immutable, and needs no copy."""
+        return self
 
     def transpose(self, *axes: Any) -> Self:
         """See `fgrad.transpose`; takes ``x.transpose(1, 0)`` as well as ``x.transpose((1, 0))``."""
@@ -254,74 +273,185 @@ class TensorMethods:
         """See `fgrad.repeat`."""
         return operations.repeat(self, repeats, axis)
 
-    def take(self, indices: Any, axis: int | None = None) -> Self:
+    def take(self, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise") -> Self:
         """See `fgrad.take`."""
-        return operations.take(self, indices, axis)
+        _refuse_out("take", out)
+        return operations.take(self, indices, axis, mode=mode)
 
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
+    def compress(self, condition: Any, axis: int | None = None, out: None = None) -> Self:
+        """See `fgrad.compress`."""
+        _refuse_out("compress", out)
+        return operations.compress(condition, self, axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
+        """See `fgrad.diagonal`."""
+        return operations.diagonal(self, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Self:
         """See `fgrad.trace`."""
-        return operations.trace(self, offset, axis1, axis2)
+        _refuse_out("trace", out)
+        return operations.trace(self, offset, axis1, axis2, dtype)
 
-    def dot(self, other: Any) -> Self:
+    def dot(self, other: Any, out: None = None) -> Self:
         """See `fgrad.dot`."""
+        _refuse_out("dot", out)
         return operations.dot(self, other)
 
-    def clip(self, min: Any = None, max: Any = None) -> Self:  # noqa: A002 - NumPy's names
+    def clip(self, min: Any = None, max: Any = None, out: None = None) -> Self:  # noqa: A002 - NumPy's names
         """See `fgrad.clip`."""
+        _refuse_out("clip", out)
         return operations.clip(self, min, max)
 
-    def round(self, decimals: int = 0) -> Self:
+    def round(self, decimals: int = 0, out: None = None) -> Self:
         """See `fgrad.round`."""
+        _refuse_out("round", out)
         return operations.round(self, decimals)
 
-    def sum(self, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Self:
+    def sum(
+        self,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        keepdims: bool = False,
+        initial: Any = None,
+        where: Any = None,
+    ) -> Self:
         """See `fgrad.sum`."""
-        return operations.sum(self, axis, dtype, keepdims=keepdims)
+        _refuse_out("sum", out)
+        return operations.sum(self, axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
-    def prod(self, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Self:
+    def prod(
+        self,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        keepdims: bool = False,
+        initial: Any = None,
+        where: Any = None,
+    ) -> Self:
         """See `fgrad.prod`."""
-        return operations.prod(self, axis, dtype, keepdims=keepdims)
+        _refuse_out("prod", out)
+        return operations.prod(self, axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
-    def mean(self, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Self:
+    def mean(
+        self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = None
+    ) -> Self:
         """See `fgrad.mean`."""
-        return operations.mean(self, axis, dtype, keepdims=keepdims)
+        _refuse_out("mean", out)
+        return operations.mean(self, axis, dtype, keepdims=keepdims, where=where)
 
-    def var(self, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Self:
-        """See `fgrad.var`."""
-        return operations.var(self, axis, dtype, ddof=ddof, keepdims=keepdims)
+    def var(
+        self,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        ddof: float = 0,
+        keepdims: bool = False,
+        **options: Any,
+    ) -> Self:
+        """See `fgrad.var`, which says what ``where=``, ``mean=`` and ``correction=`` are."""
+        _refuse_out("var", out)
+        return operations.var(self, axis, dtype, ddof=ddof, keepdims=keepdims, **options)
 
-    def std(self, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Self:
-        """See `fgrad.std`."""
-        return operations.std(self, axis, dtype, ddof=ddof, keepdims=keepdims)
+    def std(
+        self,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        ddof: float = 0,
+        keepdims: bool = False,
+        **options: Any,
+    ) -> Self:
+        """See `fgrad.std`, which says what ``where=``, ``mean=`` and ``correction=`` are."""
+        _refuse_out("std", out)
+        return operations.std(self, axis, dtype, ddof=ddof, keepdims=keepdims, **options)
 
-    def max(self, axis: Any = None, *, keepdims: bool = False) -> Self:
+    def max(
+        self, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
+    ) -> Self:
         """See `fgrad.max`."""
-        return operations.max(self, axis, keepdims=keepdims)
+        _refuse_out("max", out)
+        return operations.max(self, axis, keepdims=keepdims, initial=initial, where=where)
 
-    def min(self, axis: Any = None, *, keepdims: bool = False) -> Self:
+    def min(
+        self, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
+    ) -> Self:
         """See `fgrad.min`."""
-        return operations.min(self, axis, keepdims=keepdims)
+        _refuse_out("min", out)
+        return operations.min(self, axis, keepdims=keepdims, initial=initial, where=where)
 
-    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Self:
+    def argmax(self, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.argmax`."""
+        _refuse_out("argmax", out)
         return operations.argmax(self, axis, keepdims=keepdims)
 
-    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Self:
+    def argmin(self, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Self:
         """See `fgrad.argmin`."""
+        _refuse_out("argmin", out)
         return operations.argmin(self, axis, keepdims=keepdims)
 
     def argsort(self, axis: int | None = -1, *, stable: bool = True) -> Self:
         """See `fgrad.argsort`."""
         return operations.argsort(self, axis, stable=stable)
 
-    def any(self, axis: Any = None, *, keepdims: bool = False) -> Self:
+    def any(self, axis: Any = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Self:
         """See `fgrad.any`."""
-        return operations.any(self, axis, keepdims=keepdims)
+        _refuse_out("any", out)
+        return operations.any(self, axis, keepdims=keepdims, where=where)
 
-    def all(self, axis: Any = None, *, keepdims: bool = False) -> Self:
+    def all(self, axis: Any = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Self:
         """See `fgrad.all`."""
-        return operations.all(self, axis, keepdims=keepdims)
+        _refuse_out("all", out)
+        return operations.all(self, axis, keepdims=keepdims, where=where)
 
-    def cumsum(self, axis: int | None = None, dtype: Any = None) -> Self:
+    def cumsum(self, axis: int | None = None, dtype: Any = None, out: None = None) -> Self:
         """See `fgrad.cumsum`."""
+        _refuse_out("cumsum", out)
         return operations.cumsum(self, axis, dtype)
+
+    def cumprod(self, axis: int | None = None, dtype: Any = None, out: None = None) -> Self:
+        """See `fgrad.cumprod`."""
+        _refuse_out("cumprod", out)
+        return operations.cumprod(self, axis, dtype)
+
+    def argpartition(self, kth: Any, axis: int | None = -1, kind: str = "introselect", order: None = None) -> Self:
+        """See `fgrad.argpartition`."""
+        return operations.argpartition(self, kth, axis, kind)
+
+    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Self:
+        """See `fgrad.searchsorted`."""
+        return operations.searchsorted(self, v, side, sorter)
+
+    def nonzero(self) -> tuple[Self, ...]:
+        """See `fgrad.nonzero`."""
+        return operations.nonzero(self)
+
+    # The methods by which an ndarray changes itself, or shows its memory as something else.
+
+    def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises ImmutableError, which names `fgrad.sort`."""
+        _refuse_change("sort", "fg.sort(x)")
+
+    def partition(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises ImmutableError, which names `fgrad.partition`."""
+        _refuse_change("partition", "fg.partition(x, kth)")
+
+    def fill(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises ImmutableError, which names `fgrad.full_like`."""
+        _refuse_change("fill", "fg.full_like(x, value)")
+
+    def put(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises ImmutableError, which names ``x.at``."""
+        _refuse_change("put", "x.ravel().at[indices].set(values)")
+
+    def resize(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises ImmutableError, which names `fgrad.reshape`."""
+        _refuse_change("resize", "x.reshape(shape)")
+
+    def setflags(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises ImmutableError, which names `fgrad.Tensor.numpy`."""
+        _refuse_change("setflags", "x.numpy().copy() for an ndarray that can be written to")
+
+    def view(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises ImmutableError, which names `fgrad.astype`."""
+        _refuse_change("view", "x.astype(dtype) for other numbers, or x.numpy().view(dtype) for the bytes")

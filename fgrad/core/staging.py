@@ -90,10 +90,12 @@ class GraphTrace(Trace):
                 return value.variable  # type: ignore[attr-defined, no-any-return]
             if value._trace.closed:
                 raise_escaped(value._trace)
-            if id(value) not in self.captures:
-                aval = ShapeDtype(value.shape, value.dtype, value.weak)
-                self.captures[id(value)] = (value, Variable(aval))
-            return self.captures[id(value)][1]
+            found = self.captures.get(id(value))
+            if found is None:
+                # One step, so that threads that capture the same value agree on its variable.
+                variable = Variable(ShapeDtype(value.shape, value.dtype, value.weak))
+                found = self.captures.setdefault(id(value), (value, variable))
+            return found[1]
         if type(value) is ConcreteTensor or type(value) in PYTHON_NUMBERS:
             return Literal(value)
         return Literal(to_tensor(value))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, TypeAlias, cast
+import sys
+from types import ModuleType
+from typing import Any, NoReturn, Self, TypeAlias, cast
 
 import attrs
 import numpy as np
@@ -12,7 +14,15 @@ from fgrad.core.methods import TensorMethods, operations
 from fgrad.core.protocols import dispatch_function, dispatch_ufunc
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
 
-__all__ = ["NUMERIC", "ArrayLike", "ConcreteTensor", "Tensor", "adopt", "to_tensor"]
+__all__ = ["DEVICE", "NUMERIC", "ArrayLike", "ConcreteTensor", "Tensor", "adopt", "to_tensor"]
+
+# The array API's name of the only device.
+DEVICE = "cpu"
+
+_ARRAY_API_VERSIONS = (None, "2021.12", "2022.12", "2023.12", "2024.12")
+
+# NumPy 2.0 knows only the older kind of DLPack capsule.
+_NUMPY_FLAGS_READ_ONLY = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
 
 
 class Tensor(TensorMethods):
@@ -104,6 +114,10 @@ class Tensor(TensorMethods):
         """The only element (or the one at `index`) as a Python number."""
         return cast("float", np.asarray(self._read("x.item()", drops_gradient=True)).item(*index))
 
+    def tobytes(self, order: Any = "C") -> bytes:
+        """The bytes of the elements in row-major order, or in column-major order for ``order="F"``."""
+        return np.asarray(self._read("x.tobytes()", drops_gradient=True)).tobytes(order)
+
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
         return np.asarray(self._read("x.tolist()", drops_gradient=True)).tolist()
@@ -125,11 +139,43 @@ class Tensor(TensorMethods):
         array: Any = lock(np.asarray(self._read("memoryview(x)", drops_gradient=True)))
         return memoryview(array)
 
-    def __dlpack__(self, **options: Any) -> Any:
-        return lock(np.asarray(self._read("DLPack", drops_gradient=True))).__dlpack__(**options)
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        array = np.asarray(self._read("DLPack", drops_gradient=True))
+        return export_dlpack(lock(array), stream, max_version, dl_device, copy)
 
-    def __dlpack_device__(self) -> tuple[Any, Any]:
-        return np.asarray(self._read("DLPack", drops_gradient=True)).__dlpack_device__()
+    def __dlpack_device__(self) -> tuple[Any, int]:
+        device: tuple[Any, int] = np.asarray(self._read("DLPack", drops_gradient=True)).__dlpack_device__()
+        return device
+
+    def __array_namespace__(self, /, *, api_version: str | None = None) -> ModuleType:
+        if api_version not in _ARRAY_API_VERSIONS:
+            versions = ", ".join(version for version in _ARRAY_API_VERSIONS if version is not None)
+            message = f"there is no version {api_version!r} of the array API in fgrad, only {versions}"
+            raise ShapeError(at_user_line(message))
+        return sys.modules[__name__.partition(".")[0]]
+
+    @property
+    def device(self) -> str:
+        """The device that holds the elements: always "cpu"."""
+        return DEVICE
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Self:
+        """The tensor itself, since there is no device but "cpu".
+
+        Raises:
+            ShapeError: for any other device, or a stream, which none of a CPU's operations has.
+        """
+        if device != DEVICE or stream is not None:
+            message = f"there is one device, {DEVICE!r}, without streams: no {device!r} with stream {stream!r}"
+            raise ShapeError(at_user_line(message))
+        return self
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         return dispatch_ufunc(ufunc, method, inputs, options)
@@ -308,6 +354,26 @@ def _join(values: list[Any] | tuple[Any, ...]) -> np.ndarray[Any, Any]:
         raise ShapeError(at_user_line(message))
     message = f"a {kind} is an array only if it holds numbers or arrays: {values!r:.80}"
     raise DtypeError(at_user_line(message))
+
+
+def export_dlpack(array: np.ndarray[Any, Any], stream: Any, max_version: Any, dl_device: Any, copy: bool | None) -> Any:
+    """The DLPack capsule of a read-only array: without a copy where the taker knows DLPack 1, which has a flag for it.
+
+    Raises:
+        BufferError: for another device than the CPU, and for a taker that knows no such flag but wants no copy.
+    """
+    if dl_device is not None and tuple(dl_device) != tuple(array.__dlpack_device__()):
+        message = f"a Tensor is exported to the CPU, which DLPack calls (1, 0), and not to device {tuple(dl_device)}"
+        raise BufferError(at_user_line(message))
+    if max_version is not None and max_version[0] >= 1 and _NUMPY_FLAGS_READ_ONLY:
+        return (array.copy() if copy else array).__dlpack__(stream=stream, max_version=max_version)
+    if copy is False:
+        message = (
+            "a Tensor is immutable, and a DLPack capsule older than version 1 cannot say so: it is a copy, "
+            "which copy=False refuses; ask for max_version=(1, 0)"
+        )
+        raise BufferError(at_user_line(message))
+    return array.copy().__dlpack__(stream=stream)
 
 
 def describe_array(array: np.ndarray[Any, Any], note: str = "") -> str:

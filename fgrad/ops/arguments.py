@@ -10,9 +10,18 @@ import numpy as np
 
 from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.shape import PYTHON_NUMBERS, Shape
-from fgrad.core.tensor import Tensor, to_tensor
+from fgrad.core.tensor import DEVICE, Tensor, to_tensor
 
-__all__ = ["as_operand", "axis_index", "axis_tuple", "dtype_of", "is_inexact", "shape_of", "shape_tuple"]
+__all__ = [
+    "as_operand",
+    "axis_index",
+    "axis_tuple",
+    "check_device",
+    "dtype_of",
+    "is_inexact",
+    "shape_of",
+    "shape_tuple",
+]
 
 
 # A tuple: a union would be built anew at every call.
@@ -32,6 +41,13 @@ def shape_of(value: Any) -> Shape:
 def dtype_of(value: Any) -> np.dtype[Any]:
     """The dtype of an operand; NumPy's default for a Python number."""
     return np.dtype(type(value)) if type(value) in PYTHON_NUMBERS else value.dtype
+
+
+def check_device(device: Any, operation: str) -> None:
+    """Raises ShapeError unless the device is the one that there is, or None, which leaves the choice to fgrad."""
+    if device is not None and device != DEVICE:
+        message = f"[{operation}] there is one device, {DEVICE!r}, and no {device!r}: fgrad computes with NumPy"
+        raise ShapeError(at_user_line(message))
 
 
 def is_inexact(dtype: np.dtype[Any]) -> bool:
@@ -76,6 +92,8 @@ def shape_tuple(shape: Any, operation: str) -> Shape:
         ShapeError: when a length is negative.
         TypeError: when a length is not an integer.
     """
+    if type(shape) is int and shape >= 0:
+        return (shape,)
     lengths = tuple([operator.index(length) for length in (shape if isinstance(shape, Iterable) else (shape,))])
     if any(length < 0 for length in lengths):
         message = f"[{operation}] a shape has no negative lengths: {lengths}"

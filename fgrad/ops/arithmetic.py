@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from fgrad.ops.arguments import as_operand, dtype_of
 from fgrad.ops.declare import batch_elementwise, elementwise, stands_for, ufunc_shape_rule
 from fgrad.ops.logic import equal
 from fgrad.ops.selection import where
+from fgrad.ops.special_values import COUNTING_LIMIT, all_finite, count_nonzero, evaluate_floor_divide
 from fgrad.ops.structure import convert, real_p
 
 __all__ = [
@@ -103,6 +102,9 @@ true_divide = divide
 def floor_divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """The largest integer not above x1 / x2, elementwise; its derivative is zero wherever it exists.
 
+    Where one of the two is infinite it is the limit, as the array API has it: inf // 2 is inf, and 1 // -inf is -0.
+    There np.floor_divide of arrays gives NaN and -1.
+
     >>> import fgrad as fg
     >>> fg.floor_divide(fg.asarray([7.0, -7.0]), 2.0)
     Tensor([ 3., -4.], dtype=float64)
@@ -122,12 +124,6 @@ def remainder(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 
 
 mod = remainder
-
-
-@stands_for(np.divmod)
-def _divmod(x1: ArrayLike, x2: ArrayLike, /) -> tuple[Tensor, Tensor]:
-    """``divmod(x1, x2)`` of an array and a tensor: the floor of the quotient, and the remainder."""
-    return floor_divide(x1, x2), remainder(x1, x2)
 
 
 @stands_for(np.negative)
@@ -180,30 +176,14 @@ def reciprocal(x: ArrayLike, /) -> Tensor:
 # such factor where the dividend is NaN: the gradient of a loss that is NaN would be zero.
 
 
-# Up to this many elements, counting zeros is the cheapest question; beyond, looking for what is not finite is.
-_COUNTING_LIMIT = 4096
-
-# Without its dispatch on other classes of arrays, which takes longer than counting a few elements.
-_count_nonzero: Callable[[Any], int] = getattr(np.count_nonzero, "__wrapped__", np.count_nonzero)
 _ndarray = np.ndarray
 
 
 def _has_no_zeros(x: Any) -> bool:
     """Whether no element is zero; for many elements the answer is no, since others are cheaper to find there."""
     if type(x) is _ndarray:
-        return x.size <= _COUNTING_LIMIT and _count_nonzero(x) == x.size
+        return x.size <= COUNTING_LIMIT and count_nonzero(x) == x.size
     return bool(x)
-
-
-def _all_finite(x: Any) -> bool:
-    """Whether all elements are finite, by the sum of their squares; where that overflows element by element."""
-    if type(x) is not _ndarray:
-        return bool(np.isfinite(x))
-    # vdot, unlike dot, has no warning for what overflows.
-    quick = x.dtype.char in "fd" and (x.size <= _COUNTING_LIMIT or x.flags.c_contiguous)
-    if quick and math.isfinite(np.vdot(x, x)):
-        return True
-    return _count_nonzero(np.isfinite(x)) == x.size
 
 
 def _evaluate_multiply_no_nan(x: Any, y: Any) -> Any:
@@ -212,17 +192,17 @@ def _evaluate_multiply_no_nan(x: Any, y: Any) -> Any:
         return np.multiply(x, y)
     with np.errstate(invalid="ignore"):
         product = np.multiply(x, y)
-    if _all_finite(product):
+    if all_finite(product):
         return product
     return np.where(np.equal(x, 0) | np.equal(y, 0), 0, product).astype(product.dtype, copy=False)
 
 
 def _evaluate_divide_no_nan(x: Any, y: Any) -> Any:
-    if _has_no_zeros(x) and _all_finite(y):
+    if _has_no_zeros(x) and all_finite(y):
         return np.divide(x, y)
     with np.errstate(all="ignore"):
         quotient = np.divide(x, y)
-    if _all_finite(quotient):
+    if all_finite(quotient):
         return quotient
     # Once more, for the warnings that NumPy has for what remains.
     remaining = np.not_equal(x, 0) & np.logical_not(np.isinf(x) & np.isinf(y))
@@ -321,7 +301,8 @@ def sign(x: ArrayLike, /) -> Tensor:
     """
     if dtype_of(as_operand(x)).kind == "c":
         modulus = abs(x)
-        return divide_no_nan(x, where(equal(modulus, 0), np.inf, modulus))
+        zero = equal(modulus, 0)
+        return where(zero, 0, divide_no_nan(x, where(zero, 1, modulus)))
     return bind1(sign_p, x)
 
 
@@ -385,7 +366,13 @@ square_p = elementwise("square", np.square, lambda g, out, x: multiply_no_nan(g,
 reciprocal_p = elementwise(
     "reciprocal", np.reciprocal, lambda g, out, x: negative(divide_no_nan(divide_no_nan(g, x), x))
 )
-floor_divide_p = elementwise("floor_divide", np.floor_divide, locally_constant=True, python=operator.floordiv)
+floor_divide_p = elementwise(
+    "floor_divide",
+    np.floor_divide,
+    evaluate=evaluate_floor_divide,
+    locally_constant=True,
+    python=operator.floordiv,
+)
 remainder_p = elementwise(
     "remainder",
     np.remainder,

@@ -274,6 +274,8 @@ def vdot(a: ArrayLike, b: ArrayLike, /) -> Tensor:
     Tensor(7.+0.j, dtype=complex128)
     """
     x, y = as_operand(a), as_operand(b)
+    if len(shape_of(x)) == 1 and shape_of(x) == shape_of(y):
+        return bind2(matmul_p, conj(x) if dtype_of(x).kind == "c" else x, y)
     sizes = product(shape_of(x)), product(shape_of(y))
     if sizes[0] != sizes[1]:
         raise _refuse("vdot", x, y, f"both must have as many elements, and have {sizes[0]} and {sizes[1]}")
@@ -298,6 +300,8 @@ def inner(a: ArrayLike, b: ArrayLike, /) -> Tensor:
     x_rank, y_rank = len(shape_of(x)), len(shape_of(y))
     if not x_rank or not y_rank:
         return multiply(x, y)
+    if y_rank == 1 and shape_of(x)[-1] == shape_of(y)[0]:
+        return bind2(matmul_p, x, y)
     return _contract("inner", x, y, (x_rank - 1,), (y_rank - 1,))
 
 
@@ -375,6 +379,8 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
         raise _refuse("vecdot", x, y, f"the contracted axes have the lengths {x_shape[-1]} and {y_shape[-1]}")
     if dtype_of(x).kind == "c":
         x = conj(x)
+    if len(y_shape) == 1:
+        return bind2(matmul_p, x, y)
     row, column = (*x_shape[:-1], 1, x_shape[-1]), (*y_shape, 1)
     found = bind2(matmul_p, reshape_to(x, row), reshape_to(y, column))
     return reshape_to(found, found.shape[:-2])
@@ -398,6 +404,11 @@ def _diagonal_shape(shape: Shape, offset: int, axis1: int, axis2: int) -> Shape:
 
 def _embed_diagonal(g: Any, shape: Shape, offset: int, axis1: int, axis2: int) -> Any:
     out = np.zeros(shape, g.dtype)
+    if len(shape) == 2 and axis1 < axis2:
+        # The entries of a diagonal lie one row and one column apart in memory.
+        start = offset if offset >= 0 else -offset * shape[1]
+        out.reshape(-1)[start :: shape[1] + 1][: len(g)] = g
+        return out
     arranged = np.moveaxis(out, (axis1, axis2), (-2, -1))
     steps = np.arange(g.shape[-1])
     arranged[..., steps + max(-offset, 0), steps + max(offset, 0)] = g

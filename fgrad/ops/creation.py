@@ -8,12 +8,12 @@ from typing import Any
 import attrs
 import numpy as np
 
-from fgrad.core.bind import Tracer, bind_creation
+from fgrad.core.bind import Tracer, bind_creation, staging
 from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.methods import operations
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt, as_numeric_array, to_tensor
-from fgrad.ops.arguments import as_operand, shape_tuple
+from fgrad.ops.arguments import as_operand, check_device, shape_tuple
 from fgrad.ops.declare import constant, stands_for
 from fgrad.ops.joining import stack
 from fgrad.ops.shaping import astype
@@ -37,16 +37,18 @@ __all__ = [
 ]
 
 
-def asarray(data: Any, dtype: Any = None, *, copy: bool | None = None) -> Tensor:
+def asarray(data: Any, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """The data as a Tensor: a Tensor of that dtype as it is, a read-only array without a copy, all else copied.
 
     Args:
         data: a tensor, an array, a number, or nested lists of these (tensors inside a transform keep their gradient).
         dtype: the dtype of the result; NumPy's choice for the data by default.
+        device: None or "cpu", where every tensor is.
         copy: as in NumPy; a Tensor is immutable and is never copied for True.
 
     Raises:
         DtypeError: when the data are not numbers.
+        ShapeError: for another device.
         ValueError: when ``copy=False`` and a copy is needed.
 
     >>> import fgrad as fg
@@ -54,6 +56,8 @@ def asarray(data: Any, dtype: Any = None, *, copy: bool | None = None) -> Tensor
     Tensor([[1, 2],
             [3, 4]], dtype=int64)
     """
+    if device is not None:
+        check_device(device, "asarray")
     if isinstance(data, list | tuple) and _holds_tracer(data):
         tensor = stack([asarray(item) for item in data])
     else:
@@ -116,86 +120,96 @@ full_p = constant("full", _evaluate_full, lambda shape, value, dtype: ShapeDtype
 
 
 @stands_for(np.full)
-def full(shape: Any, fill_value: ArrayLike, dtype: Any = None) -> Tensor:
+def full(shape: Any, fill_value: ArrayLike, dtype: Any = None, *, device: Any = None) -> Tensor:
     """A tensor of this shape filled with a value; the value may be a tensor, which keeps its gradient.
 
     >>> import fgrad as fg
     >>> fg.full((2,), 7.0)
     Tensor([7., 7.], dtype=float64)
     """
+    if device is not None:
+        check_device(device, "full")
     lengths = shape_tuple(shape, "full")
     if type(fill_value) in PYTHON_NUMBERS or isinstance(fill_value, np.generic):
         wanted = np.dtype(dtype) if dtype is not None else np.asarray(fill_value).dtype
+        if staging.trace is None:  # nothing records it
+            try:
+                plain = type(fill_value) is int and not fill_value  # for floats the bits count: -0.0 is none
+                return adopt(np.zeros(lengths, wanted) if plain else np.full(lengths, fill_value, wanted))
+            except (ValueError, TypeError, OverflowError):
+                pass  # explained below
         return bind_creation(full_p, shape=lengths, value=_Constant(fill_value), dtype=wanted)
     value = as_operand(fill_value)
     return broadcast(value if dtype is None else convert(value, np.dtype(dtype)), lengths)
 
 
-def zeros(shape: Any, dtype: Any = float) -> Tensor:
+def zeros(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
     """A tensor of zeros, float64 by default.
 
     >>> import fgrad as fg
     >>> fg.zeros(2)
     Tensor([0., 0.], dtype=float64)
     """
-    return full(shape, 0, np.dtype(dtype))
+    return full(shape, 0, np.dtype(dtype), device=device)
 
 
-def ones(shape: Any, dtype: Any = float) -> Tensor:
+def ones(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
     """A tensor of ones, float64 by default.
 
     >>> import fgrad as fg
     >>> fg.ones((1, 2), "float32")
     Tensor([[1., 1.]], dtype=float32)
     """
-    return full(shape, 1, np.dtype(dtype))
+    return full(shape, 1, np.dtype(dtype), device=device)
 
 
-def empty(shape: Any, dtype: Any = float) -> Tensor:
+def empty(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
     """A tensor of zeros: nothing could be written into an uninitialised one.
 
     >>> import fgrad as fg
     >>> fg.empty(2).shape
     (2,)
     """
-    return zeros(shape, dtype)
+    return zeros(shape, dtype, device=device)
 
 
 @stands_for(np.zeros_like)
-def zeros_like(x: ArrayLike, dtype: Any = None, *, shape: Any = None) -> Tensor:
+def zeros_like(x: ArrayLike, dtype: Any = None, *, shape: Any = None, device: Any = None) -> Tensor:
     """Zeros of the shape and dtype of x, unless others are given.
 
     >>> import fgrad as fg
     >>> fg.zeros_like(fg.asarray([1.5, 2.5]))
     Tensor([0., 0.], dtype=float64)
     """
-    return full_like(x, 0, dtype, shape=shape)
+    return full_like(x, 0, dtype, shape=shape, device=device)
 
 
 @stands_for(np.ones_like)
-def ones_like(x: ArrayLike, dtype: Any = None, *, shape: Any = None) -> Tensor:
+def ones_like(x: ArrayLike, dtype: Any = None, *, shape: Any = None, device: Any = None) -> Tensor:
     """Ones of the shape and dtype of x, unless others are given.
 
     >>> import fgrad as fg
     >>> fg.ones_like(fg.asarray([1.5, 2.5]))
     Tensor([1., 1.], dtype=float64)
     """
-    return full_like(x, 1, dtype, shape=shape)
+    return full_like(x, 1, dtype, shape=shape, device=device)
 
 
 @stands_for(np.empty_like)
-def empty_like(x: ArrayLike, dtype: Any = None, *, shape: Any = None) -> Tensor:
+def empty_like(x: ArrayLike, dtype: Any = None, *, shape: Any = None, device: Any = None) -> Tensor:
     """Zeros of the shape and dtype of x, unless others are given.
 
     >>> import fgrad as fg
     >>> fg.empty_like(fg.asarray([1.5, 2.5])).shape
     (2,)
     """
-    return full_like(x, 0, dtype, shape=shape)
+    return full_like(x, 0, dtype, shape=shape, device=device)
 
 
 @stands_for(np.full_like)
-def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: Any = None, *, shape: Any = None) -> Tensor:
+def full_like(
+    x: ArrayLike, fill_value: ArrayLike, dtype: Any = None, *, shape: Any = None, device: Any = None
+) -> Tensor:
     """A value repeated to the shape and dtype of x, unless others are given.
 
     >>> import fgrad as fg
@@ -203,7 +217,8 @@ def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: Any = None, *, shape: 
     Tensor([3., 3.], dtype=float64)
     """
     aval = shape_dtype_of(as_operand(x))
-    return full(aval.shape if shape is None else shape, fill_value, aval.dtype if dtype is None else dtype)
+    wanted = aval.dtype if dtype is None else dtype
+    return full(aval.shape if shape is None else shape, fill_value, wanted, device=device)
 
 
 def _evaluate_arange(start: Any, stop: Any, step: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -219,7 +234,7 @@ def _arange_rule(start: Any, stop: Any, step: Any, dtype: np.dtype[Any]) -> Shap
 arange_p = constant("arange", _evaluate_arange, _arange_rule, batch=None)
 
 
-def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None) -> Tensor:
+def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Evenly spaced numbers from `start` (0 by default) to before `stop`; integers for integer arguments.
 
     Raises:
@@ -231,7 +246,11 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None)
     >>> fg.arange(1.0, 2.0, 0.5)
     Tensor([1. , 1.5], dtype=float64)
     """
+    if device is not None:
+        check_device(device, "arange")
     first, last = (0, start) if stop is None else (start, stop)
+    if staging.trace is None and type(first) is int and type(last) is int and type(step) is int and step:
+        return adopt(np.arange(first, last, step, dtype=dtype))
     ends = [end.item() if isinstance(end, Tensor | np.ndarray) else end for end in (first, last, step)]
     if ends[2] == 0:
         message = "[arange] the step cannot be 0"
@@ -242,7 +261,14 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None)
 
 
 def linspace(
-    start: ArrayLike, stop: ArrayLike, /, num: int = 50, *, endpoint: bool = True, dtype: Any = None
+    start: ArrayLike,
+    stop: ArrayLike,
+    /,
+    num: int = 50,
+    *,
+    endpoint: bool = True,
+    dtype: Any = None,
+    device: Any = None,
 ) -> Tensor:
     """`num` evenly spaced numbers from `start` to `stop`, which is the last unless ``endpoint=False``.
 
@@ -255,6 +281,7 @@ def linspace(
     >>> fg.linspace(0.0, 1.0, 3)
     Tensor([0. , 0.5, 1. ], dtype=float64)
     """
+    check_device(device, "linspace")
     count = operator.index(num)
     if count < 0:
         message = f"[linspace] the number of samples cannot be negative: {count}"
@@ -277,7 +304,7 @@ eye_p = constant(
 )
 
 
-def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = float) -> Tensor:
+def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = float, device: Any = None) -> Tensor:
     """A matrix with ones on diagonal k and zeros elsewhere.
 
     >>> import fgrad as fg
@@ -285,6 +312,7 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = f
     Tensor([[1., 0.],
             [0., 1.]], dtype=float64)
     """
+    check_device(device, "eye")
     rows = operator.index(n_rows)
     columns = rows if n_cols is None else operator.index(n_cols)
     return bind_creation(eye_p, rows=rows, columns=columns, k=operator.index(k), dtype=np.dtype(dtype))

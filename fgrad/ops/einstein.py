@@ -33,15 +33,19 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @attrs.frozen(eq=False, repr=False)
 class _Plan:
-    """How a product of two labelled operands is arranged as a stack of matrix products."""
+    """How a product of two labelled operands is arranged as a stack of matrix products.
 
-    x_order: tuple[int, ...]
-    y_order: tuple[int, ...]
+    An order of axes is None where it is theirs already. `direct` products are what matmul makes of the operands.
+    """
+
+    x_order: tuple[int, ...] | None
+    y_order: tuple[int, ...] | None
     batch: int
     x_free: int
     y_free: int
     contracted: int
-    out_order: tuple[int, ...]
+    out_order: tuple[int, ...] | None
+    direct: bool
 
 
 @functools.lru_cache(maxsize=1024)
@@ -54,21 +58,30 @@ def _plan(subscripts: str) -> _Plan:
     y_free = [label for label in y if label not in x]
     arranged = batch + x_free + y_free
     return _Plan(
-        x_order=tuple([x.index(label) for label in batch + x_free + contracted]),
-        y_order=tuple([y.index(label) for label in batch + contracted + y_free]),
+        x_order=_order_of([x.index(label) for label in batch + x_free + contracted]),
+        y_order=_order_of([y.index(label) for label in batch + contracted + y_free]),
         batch=len(batch),
         x_free=len(x_free),
         y_free=len(y_free),
         contracted=len(contracted),
-        out_order=tuple([arranged.index(label) for label in out]),
+        out_order=_order_of([arranged.index(label) for label in out]),
+        direct=len(contracted) == 1 >= max(len(x_free), len(y_free)) and (not batch or len(x_free + y_free) == 2),
     )
+
+
+def _order_of(axes: list[int]) -> tuple[int, ...] | None:
+    return None if axes == sorted(axes) else tuple(axes)
 
 
 def _evaluate_pair(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], subscripts: str) -> Any:
     plan = _plan(subscripts)
     if plan.batch and plan.contracted and not plan.x_free and not plan.y_free:
         return np.einsum(subscripts, x, y)  # many short inner products: a call of BLAS for each would cost more
-    x, y = x.transpose(plan.x_order), y.transpose(plan.y_order)
+    x = x if plan.x_order is None else x.transpose(plan.x_order)
+    y = y if plan.y_order is None else y.transpose(plan.y_order)
+    if plan.direct:
+        found = np.matmul(x, y)
+        return found if plan.out_order is None else found.transpose(plan.out_order)
     batch = x.shape[: plan.batch]
     rows, columns = x.shape[plan.batch : plan.batch + plan.x_free], y.shape[y.ndim - plan.y_free :]
     if not plan.contracted:
@@ -80,7 +93,7 @@ def _evaluate_pair(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], subscripts:
         left = x.reshape((*stack, product(rows), length))
         right = y.reshape((*stack, length, product(columns)))
         out = np.matmul(left, right).reshape((*batch, *rows, *columns))
-    return out.transpose(plan.out_order)
+    return out if plan.out_order is None else out.transpose(plan.out_order)
 
 
 def _pair_rule(x: ShapeDtype, y: ShapeDtype, subscripts: str) -> ShapeDtype:
@@ -355,6 +368,7 @@ def einsum(*args: Any, optimize: Any = True, dtype: Any = None) -> Tensor:
         message = f"[einsum] {subscripts!r} on {avals or 'no operands'}: {reason.args[0]}"
         raise ShapeError(at_user_line(message)) from None
     dtypes = [dtype_of(x) for x in operands]
-    wanted = np.result_type(*dtypes) if dtype is None else np.dtype(dtype)
-    operands = [x if own == wanted else convert(x, wanted) for x, own in zip(operands, dtypes, strict=True)]
+    if dtype is not None or any([own is not dtypes[0] for own in dtypes]):
+        wanted = np.result_type(*dtypes) if dtype is None else np.dtype(dtype)
+        operands = [x if own == wanted else convert(x, wanted) for x, own in zip(operands, dtypes, strict=True)]
     return to_tensor(_contract_all(operands, contraction))

@@ -16,6 +16,7 @@ from fgrad.ops.arithmetic import add, divide_no_nan, multiply, multiply_no_nan, 
 from fgrad.ops.declare import elementwise, stands_for
 from fgrad.ops.logic import equal
 from fgrad.ops.selection import select_p
+from fgrad.ops.special_values import evaluate_expm1
 
 __all__ = ["exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "pow", "power", "sqrt"]
 
@@ -23,7 +24,7 @@ _LOG_2 = math.log(2.0)
 _LOG_10 = math.log(10.0)
 
 exp_p = elementwise("exp", np.exp, lambda g, out, x: multiply_no_nan(g, out))
-expm1_p = elementwise("expm1", np.expm1, lambda g, out, x: multiply_no_nan(g, add(out, 1)))
+expm1_p = elementwise("expm1", np.expm1, lambda g, out, x: multiply_no_nan(g, add(out, 1)), evaluate=evaluate_expm1)
 exp2_p = elementwise("exp2", np.exp2, lambda g, out, x: multiply_no_nan(g, multiply(out, _LOG_2)))
 log_p = elementwise("log", np.log, lambda g, out, x: divide_no_nan(g, x))
 log1p_p = elementwise("log1p", np.log1p, lambda g, out, x: divide_no_nan(g, add(x, 1)))
@@ -32,7 +33,7 @@ log10_p = elementwise("log10", np.log10, lambda g, out, x: divide_no_nan(g, mult
 sqrt_p = elementwise("sqrt", np.sqrt, lambda g, out, x: divide_no_nan(g, multiply(out, 2)))
 
 
-def _power_by_base(g: Any, out: Any, x: Any, y: Any) -> Any:
+def power_by_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     if type(y) in PYTHON_NUMBERS and type(y) is not complex:
         if y == 2:
             return multiply_no_nan(g, multiply(x, 2))
@@ -42,7 +43,7 @@ def _power_by_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     return multiply_no_nan(g, y * power(x, lowered))
 
 
-def _power_by_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
+def power_by_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
     return multiply_no_nan(g, multiply_no_nan(log(bind(select_p, equal(x, 0), 1, x)), out))
 
 
@@ -54,7 +55,7 @@ def _raise_to_power(x: Any, y: Any) -> Any:
 
 
 power_p = elementwise(
-    "power", np.power, _power_by_base, _power_by_exponent, evaluate=_raise_to_power, python=operator.pow
+    "power", np.power, power_by_base, power_by_exponent, evaluate=_raise_to_power, python=operator.pow
 )
 
 

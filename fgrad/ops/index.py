@@ -79,6 +79,8 @@ def _item_key(item: Any) -> Any:
 def make_index(index: Any, shape: Shape | None = None) -> tuple[Index, list[Any]]:
     """An index as a user writes it, as an Index and its arrays of integers; `shape` is that of what it indexes.
 
+    A boolean mask may have the length 0 along an axis of any length, as in NumPy: it selects nothing.
+
     Raises:
         IndexingError: for an item that cannot index, or a boolean mask of other lengths than the axes that it selects
             from.
@@ -143,7 +145,7 @@ def _known_mask(array: Any) -> np.ndarray[Any, Any]:
         raise TracerConversionError(at_user_line(message))
     mask = np.asarray(array)
     if mask.ndim == 0:
-        message = "a boolean scalar is not an index; write x[None] or select with fg.where"
+        message = "a boolean scalar is an index only by itself, x[mask]; otherwise write x[None] or fg.where(mask, ...)"
         raise IndexingError(at_user_line(message))
     return mask
 
@@ -154,7 +156,9 @@ def _require_fitting_masks(items: Sequence[Any], masks: Sequence[tuple[int, Shap
         if Ellipsis in items[:place]:
             axis = len(shape) - _axes_of(items[place:])
         found = shape[axis : axis + len(lengths)]
-        if found != lengths:
+        if len(found) != len(lengths) or any(
+            length not in (0, own) for length, own in zip(lengths, found, strict=True)
+        ):
             message = (
                 f"a boolean mask of shape {lengths} cannot select from axis {axis} of shape {shape}: it needs the "
                 f"lengths of the axes that it stands for, {found}"

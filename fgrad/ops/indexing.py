@@ -15,10 +15,10 @@ from fgrad.core.errors import DtypeError, IndexingError, ShapeError, TracerConve
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, result_dtype, shape_dtype_of
-from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index, shape_of
 from fgrad.ops.arithmetic import add, multiply
-from fgrad.ops.declare import as_batch, batch_size, constant, stands_for
+from fgrad.ops.declare import as_batch, batch_size, constant, moves_elements, stands_for
 from fgrad.ops.index import (
     ARRAY,
     FLAT,
@@ -284,13 +284,37 @@ last_writer_p = constant(
 )
 
 
+_NO_MASKS = frozenset((int, slice, tuple))
+_BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
+_asarray = np.asarray
+
+
+def _is_boolean_scalar(index: Any) -> bool:
+    if isinstance(index, bool | np.bool_):
+        return True
+    concrete = isinstance(index, Tensor | np.ndarray) and not isinstance(index, Tracer)
+    return concrete and index.dtype.kind == "b" and not index.shape
+
+
 def getitem(x: ArrayLike, index: Any) -> Tensor:
     """``x[index]`` as NumPy reads it: basic and advanced indexing; the adjoint sums into zeros.
 
     Raises:
         IndexingError: when the index is out of range or of a kind that cannot index.
     """
-    operand = as_operand(x)
+    if type(x) is ConcreteTensor and (
+        type(index) in _BASIC or (type(index) is tuple and all([type(item) in _BASIC for item in index]))
+    ):
+        # What is quick in NumPy: no array among the index, and no tracer that records it.
+        try:
+            return adopt(_asarray(x._array[index]))
+        except (IndexError, TypeError, ValueError):
+            operand: Any = x  # what is wrong with it is found and explained below
+    else:
+        operand = as_operand(x)
+    if type(index) not in _NO_MASKS and _is_boolean_scalar(index):
+        # A mask of no axes selects x as a whole or not at all: along a new axis, as every mask makes one.
+        operand, index = reshape(operand, (1, *operand.shape)), slice(int(bool(index)))
     place, arrays = make_index(index, operand.shape)
     return bind(getitem_p, operand, *arrays, index=place)
 
@@ -440,7 +464,13 @@ def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None, *, mode: 
     >>> fg.take(fg.asarray([10.0, 20.0, 30.0]), [2, 0])
     Tensor([30., 10.], dtype=float64)
     """
-    operand = as_operand(x)
+    if type(x) is ConcreteTensor and type(indices) is ConcreteTensor and mode == "raise":
+        try:
+            return adopt(_asarray(x._array.take(indices._array, axis)))
+        except (IndexError, TypeError, ValueError):
+            operand: Any = x  # explained below
+    else:
+        operand = as_operand(x)
     if axis is None:
         operand, axis = ravel(operand), 0
     place = axis_index(axis, len(operand.shape), "take")
@@ -457,6 +487,7 @@ def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None, *, mode: 
 
 
 @stands_for(np.take_along_axis)
+@moves_elements(np.take_along_axis)
 def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int | None = -1) -> Tensor:
     """Entries matched along an axis: ``out[i, j] = x[i, indices[i, j]]`` for the last axis of a matrix.
 
@@ -499,6 +530,8 @@ def repeat(x: ArrayLike, /, repeats: Any, axis: int | None = None) -> Tensor:
     if axis is None:
         operand, axis = ravel(operand), 0
     place = axis_index(axis, len(operand.shape), "repeat")
+    if type(operand) is ConcreteTensor and type(repeats) is int and repeats >= 0:
+        return adopt(operand._array.repeat(repeats, place))
     length = operand.shape[place]
     if isinstance(repeats, int):
         count = max(repeats, 0)

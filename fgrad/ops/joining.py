@@ -1,26 +1,29 @@
-"""Joining and splitting: concatenate, stack, split, pad."""
+"""Joining and splitting: concatenate, stack, split."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
-from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index
-from fgrad.ops.declare import as_batch, batch_size, stands_for
-from fgrad.ops.indexing import getitem, take
+from fgrad.ops.declare import as_batch, batch_size, moves_elements, stands_for
+from fgrad.ops.indexing import getitem
 from fgrad.ops.shaping import expand_dims, ravel
-from fgrad.ops.structure import broadcast, convert, unbroadcast
+from fgrad.ops.structure import convert, unbroadcast
 
-__all__ = ["array_split", "concat", "concatenate", "hstack", "pad", "split", "stack", "vstack"]
+__all__ = ["array_split", "concat", "concatenate", "hstack", "split", "stack", "vstack"]
+
+
+Casting: TypeAlias = Literal["no", "equiv", "safe", "same_kind", "unsafe"]
 
 
 def _concatenate_rule(*operands: ShapeDtype, axis: int) -> ShapeDtype:
@@ -69,11 +72,22 @@ concatenate_p = register(
 
 
 @stands_for(np.concatenate)
-def concatenate(arrays: Sequence[ArrayLike] | Tensor, /, axis: int | None = 0, *, dtype: Any = None) -> Tensor:
+def concatenate(
+    arrays: Sequence[ArrayLike] | Tensor,
+    /,
+    axis: int | None = 0,
+    *,
+    dtype: Any = None,
+    casting: Casting = "same_kind",
+) -> Tensor:
     """Arrays joined along an axis they have; their flattened elements with ``axis=None``.
+
+    `dtype` is that of the result, by default the promoted one; `casting` says, as in NumPy, which conversions to it
+    are allowed.
 
     Raises:
         ShapeError: when the arrays differ in another axis, or there is none.
+        DtypeError: when `casting` forbids a conversion.
 
     >>> import fgrad as fg
     >>> fg.concatenate([fg.asarray([1.0, 2.0]), fg.asarray([3.0])])
@@ -83,8 +97,8 @@ def concatenate(arrays: Sequence[ArrayLike] | Tensor, /, axis: int | None = 0, *
     if not operands:
         message = "[concatenate] needs at least one array"
         raise ShapeError(at_user_line(message))
-    if dtype is not None:
-        operands = [convert(operand, np.dtype(dtype)) for operand in operands]
+    if dtype is not None or casting != "same_kind":
+        operands = _cast(operands, dtype, casting)
     if axis is None:
         operands, axis = [ravel(operand) for operand in operands], 0
     if not operands[0].shape:
@@ -96,9 +110,21 @@ def concatenate(arrays: Sequence[ArrayLike] | Tensor, /, axis: int | None = 0, *
 concat = concatenate
 
 
+def _cast(operands: list[Any], dtype: Any, casting: Casting) -> list[Any]:
+    dtypes = [operand.dtype for operand in operands]
+    wanted = np.result_type(*dtypes) if dtype is None else np.dtype(dtype)
+    for own in dtypes:
+        if not np.can_cast(own, wanted, casting):
+            message = f"[concatenate] casting={casting!r} does not allow the conversion of {own} to {wanted}"
+            raise DtypeError(at_user_line(message))
+    return [operand if operand.dtype == wanted else convert(operand, wanted) for operand in operands]
+
+
 @stands_for(np.stack)
-def stack(arrays: Sequence[ArrayLike] | Tensor, /, axis: int = 0, *, dtype: Any = None) -> Tensor:
-    """Arrays of one shape joined along a new axis.
+def stack(
+    arrays: Sequence[ArrayLike] | Tensor, /, axis: int = 0, *, dtype: Any = None, casting: Casting = "same_kind"
+) -> Tensor:
+    """Arrays of one shape joined along a new axis; `dtype` and `casting` are those of `concatenate`.
 
     Raises:
         ShapeError: when the shapes differ, or there is no array.
@@ -120,31 +146,35 @@ def stack(arrays: Sequence[ArrayLike] | Tensor, /, axis: int = 0, *, dtype: Any 
             )
             raise ShapeError(at_user_line(message))
     place = axis_index(axis, len(operands[0].shape) + 1, "stack")
-    return concatenate([expand_dims(operand, place) for operand in operands], place, dtype=dtype)
+    if dtype is None and casting == "same_kind" and all([type(operand) is ConcreteTensor for operand in operands]):
+        return adopt(np.stack([operand._array for operand in operands], place))
+    return concatenate([expand_dims(operand, place) for operand in operands], place, dtype=dtype, casting=casting)
 
 
 @stands_for(np.hstack)
-def hstack(arrays: Sequence[ArrayLike]) -> Tensor:
-    """Arrays joined along their second axis, or along the first where they have one.
+@moves_elements(np.hstack)
+def hstack(arrays: Sequence[ArrayLike], *, dtype: Any = None, casting: Casting = "same_kind") -> Tensor:
+    """Arrays joined along their second axis, or along the first where they have one; see `concatenate`.
 
     >>> import fgrad as fg
     >>> fg.hstack([fg.asarray([1.0]), fg.asarray([2.0, 3.0])])
     Tensor([1., 2., 3.], dtype=float64)
     """
     operands = [_at_least(array, 1) for array in arrays]
-    return concatenate(operands, 0 if operands and operands[0].ndim == 1 else 1)
+    return concatenate(operands, 0 if operands and operands[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 @stands_for(np.vstack)
-def vstack(arrays: Sequence[ArrayLike]) -> Tensor:
-    """Arrays as rows of a matrix, or joined along their first axis.
+@moves_elements(np.vstack)
+def vstack(arrays: Sequence[ArrayLike], *, dtype: Any = None, casting: Casting = "same_kind") -> Tensor:
+    """Arrays as rows of a matrix, or joined along their first axis; see `concatenate`.
 
     >>> import fgrad as fg
     >>> fg.vstack([fg.asarray([1.0, 2.0]), fg.asarray([3.0, 4.0])])
     Tensor([[1., 2.],
             [3., 4.]], dtype=float64)
     """
-    return concatenate([_at_least(array, 2) for array in arrays], 0)
+    return concatenate([_at_least(array, 2) for array in arrays], 0, dtype=dtype, casting=casting)
 
 
 def _at_least(array: ArrayLike, rank: int) -> Tensor:
@@ -154,6 +184,7 @@ def _at_least(array: ArrayLike, rank: int) -> Tensor:
 
 
 @stands_for(np.array_split)
+@moves_elements(np.array_split)
 def array_split(x: ArrayLike, /, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """The array cut along an axis: into so many nearly equal parts, or before each of the positions.
 
@@ -179,6 +210,7 @@ def array_split(x: ArrayLike, /, indices_or_sections: int | Sequence[int], axis:
 
 
 @stands_for(np.split)
+@moves_elements(np.split)
 def split(x: ArrayLike, /, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """The array cut along an axis: into so many equal parts, or before each of the positions.
 
@@ -199,63 +231,6 @@ def split(x: ArrayLike, /, indices_or_sections: int | Sequence[int], axis: int =
             )
             raise ShapeError(at_user_line(message))
     return array_split(x, indices_or_sections, axis)
-
-
-@stands_for(np.pad)
-def pad(x: ArrayLike, /, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
-    """The array with a border: ``pad_width`` is n, (before, after), or a pair for each axis.
-
-    Args:
-        x: what to pad.
-        pad_width: lengths of the border, as in NumPy.
-        mode: "constant" (the border is `constant_values`), or one that copies elements of x into the border: "edge",
-            "reflect", "symmetric", "wrap".
-        constant_values: the border's value, a pair, or a pair for each axis.
-
-    Raises:
-        ShapeError: for a negative width or a mode that is none of these.
-
-    >>> import fgrad as fg
-    >>> fg.pad(fg.asarray([1.0, 2.0]), 1)
-    Tensor([0., 1., 2., 0.], dtype=float64)
-    """
-    result = to_tensor(x)
-    widths = _per_axis(pad_width, result.ndim, "pad_width")
-    if any(width < 0 for pair in widths for width in pair):
-        message = f"[pad] widths cannot be negative: {pad_width}"
-        raise ShapeError(at_user_line(message))
-    if mode == "constant":
-        values = _per_axis(constant_values, result.ndim, "constant_values")
-        for axis, (pair, borders) in enumerate(zip(widths, values, strict=True)):
-            result = _pad_axis(result, axis, pair, borders)
-        return result
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        message = f"[pad] mode is 'constant', 'edge', 'reflect', 'symmetric' or 'wrap', not {mode!r}"
-        raise ShapeError(at_user_line(message))
-    for axis, (before, after) in enumerate(widths):
-        if before or after:
-            positions = np.pad(np.arange(result.shape[axis]), (before, after), mode=mode)  # type: ignore[call-overload]
-            result = take(result, positions, axis)
-    return result
-
-
-def _per_axis(given: Any, rank: int, name: str) -> list[tuple[Any, Any]]:
-    try:
-        pairs = np.broadcast_to(np.asarray(given), (rank, 2))
-    except ValueError:
-        message = f"[pad] {name} must be a number, a pair, or a pair for each of the {rank} axes, not {given}"
-        raise ShapeError(at_user_line(message)) from None
-    return [(before, after) for before, after in pairs.tolist()]
-
-
-def _pad_axis(x: Tensor, axis: int, widths: tuple[int, int], values: tuple[Any, Any]) -> Tensor:
-    parts: list[ArrayLike] = [x]
-    for place, width, value in ((0, widths[0], values[0]), (len(parts), widths[1], values[1])):
-        if width:
-            shape = tuple([width if number == axis else length for number, length in enumerate(x.shape)])
-            border = broadcast(np.asarray(value).astype(x.dtype), shape)
-            parts.insert(0 if place == 0 else len(parts), border)
-    return concatenate(parts, axis) if len(parts) > 1 else x
 
 
 operations.stack = stack

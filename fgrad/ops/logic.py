@@ -12,14 +12,18 @@ from fgrad.core.methods import operations
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of
-from fgrad.ops.declare import batch_elementwise, constant, elementwise, stands_for
+from fgrad.ops.declare import batch_elementwise, constant, elementwise, moves_elements, stands_for
 
 __all__ = [
     "allclose",
+    "around",
     "array_equal",
     "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
     "bitwise_not",
     "bitwise_or",
+    "bitwise_right_shift",
     "bitwise_xor",
     "ceil",
     "equal",
@@ -330,10 +334,14 @@ def rint(x: ArrayLike, /) -> Tensor:
     return bind1(rint_p, x)
 
 
+# Other names of the same, the array API standard's among them.
 invert = bitwise_not
+bitwise_invert = bitwise_not
+bitwise_left_shift = left_shift
+bitwise_right_shift = right_shift
 
 
-@stands_for(np.round)
+@stands_for(np.round, np.around)
 def round(x: ArrayLike, decimals: int = 0) -> Tensor:
     """x rounded to so many decimals, halves to even; the derivative is zero wherever it exists.
 
@@ -342,6 +350,9 @@ def round(x: ArrayLike, decimals: int = 0) -> Tensor:
     Tensor([1.2, 2.3], dtype=float64)
     """
     return bind(round_p, as_operand(x), decimals=decimals)
+
+
+around = round
 
 
 @stands_for(np.isclose)
@@ -364,6 +375,7 @@ isclose_p = constant(
 
 
 @stands_for(np.allclose)
+@moves_elements(np.allclose)
 def allclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-05, atol: float = 1e-08, *, equal_nan: bool = False) -> bool:
     """Whether every element `isclose`; a Python bool.
 
@@ -375,6 +387,7 @@ def allclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-05, atol: float = 1e-0
 
 
 @stands_for(np.array_equal)
+@moves_elements(np.array_equal)
 def array_equal(a1: ArrayLike, a2: ArrayLike, *, equal_nan: bool = False) -> bool:
     """Whether two arrays have one shape and equal elements; a Python bool.
 

@@ -11,7 +11,7 @@ from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_REDUCTIONS
 from fgrad.core.shape import Shape, ShapeDtype
-from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor
 from fgrad.ops.arguments import as_operand, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import conj, multiply, multiply_no_nan, real, square, subtract
 from fgrad.ops.declare import batch_over_axes, stands_for
@@ -241,6 +241,8 @@ def std(
     Tensor([0., 0.], dtype=float64)
     """
     variance = var(x, axis, dtype, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction)
+    if type(variance) is ConcreteTensor:
+        return sqrt(variance)  # what follows matters to derivatives alone
     flat = equal(variance, 0)
     return bind(select_p, flat, 0, sqrt(bind(select_p, flat, 1, variance)))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from fgrad.core.bind import bind, bind1, bind2
+from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype, result_dtype
@@ -47,19 +48,46 @@ select_p = register(
 )
 
 
+@overload
+def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor: ...
+@overload
+def where(condition: ArrayLike, /, *, size: int | None = None, fill_value: Any = None) -> tuple[Tensor, ...]: ...
 @stands_for(np.where)
-def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """x1 where the condition is true, x2 elsewhere, with broadcasting.
+def where(
+    condition: ArrayLike,
+    x1: ArrayLike | None = None,
+    x2: ArrayLike | None = None,
+    /,
+    *,
+    size: int | None = None,
+    fill_value: Any = None,
+) -> Any:
+    """x1 where the condition is true, x2 elsewhere, with broadcasting; of one argument, what `nonzero` gives.
 
     The cotangent goes to the one that was selected and zero to the other, so what the other's derivative is there does
     not matter: ``where(x > 0, log(x), 0)`` has the gradient 0 at 0.
+
+    Raises:
+        ShapeError: the shapes do not broadcast; one of x1 and x2 is missing; `size` or `fill_value`, which are those of
+            `nonzero`, are given with them.
 
     >>> import fgrad as fg
     >>> x = fg.asarray([1.0, -2.0])
     >>> fg.where(x > 0, x, 0.0)
     Tensor([1., 0.], dtype=float64)
+    >>> fg.where(x > 0)
+    (Tensor([0], dtype=int64),)
     """
+    if x1 is None or x2 is None or size is not None or fill_value is not None:
+        return _where_nonzero(condition, x1, x2, size, fill_value)
     return bind(select_p, condition, x1, x2)
+
+
+def _where_nonzero(condition: Any, x1: Any, x2: Any, size: Any, fill_value: Any) -> Any:
+    if x1 is not None or x2 is not None:
+        message = "[where] takes either a condition alone, with size= and fill_value=, or both x1 and x2 besides"
+        raise ShapeError(at_user_line(message))
+    return operations.nonzero(as_operand(condition), size=size, fill_value=fill_value)
 
 
 def _winners_share(g: Any, winner: Any, x: Any, y: Any) -> Any:

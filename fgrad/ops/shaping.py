@@ -15,8 +15,8 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, shape_tuple
-from fgrad.ops.declare import batch_over_axes, linear, stands_for
+from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, check_device, shape_tuple
+from fgrad.ops.declare import batch_over_axes, linear, moves_elements, stands_for
 from fgrad.ops.selection import where
 from fgrad.ops.structure import broadcast, convert, reshape_to
 
@@ -116,7 +116,7 @@ def size(x: ArrayLike, axis: int | None = None) -> int:
 
 
 @stands_for(getattr(np, "astype", None))  # NumPy 2.1 has it
-def astype(x: ArrayLike, dtype: Any, /, *, copy: bool = True) -> Tensor:
+def astype(x: ArrayLike, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """The same values in another dtype; the cotangent is converted back.
 
     A tensor that has the dtype already is returned as it is, whatever `copy` says: it is immutable. Through an integer
@@ -126,6 +126,8 @@ def astype(x: ArrayLike, dtype: Any, /, *, copy: bool = True) -> Tensor:
     >>> fg.astype(fg.asarray([1.5, 2.5]), "float32")
     Tensor([1.5, 2.5], dtype=float32)
     """
+    if device is not None:
+        check_device(device, "astype")
     operand = to_tensor(x)
     wanted = np.dtype(dtype)
     if operand.dtype == wanted and not operand.weak:
@@ -134,20 +136,24 @@ def astype(x: ArrayLike, dtype: Any, /, *, copy: bool = True) -> Tensor:
 
 
 @stands_for(np.reshape)
-def reshape(x: ArrayLike, /, shape: Any, order: str = "C") -> Tensor:
-    """The elements in row-major order under another shape; one length may be -1 and is worked out.
+def reshape(x: ArrayLike, /, shape: Any, order: str = "C", *, copy: bool | None = None) -> Tensor:
+    """The elements under another shape, in an order that stays; one length may be -1 and is worked out.
+
+    Args:
+        x: the elements.
+        shape: the lengths of the result's axes.
+        order: "C", the last axis of both shapes runs fastest; "F", the first one does. "A", which asks NumPy for the
+            order in memory, is "C": a tensor shows nothing of its layout.
+        copy: as in NumPy; a Tensor is immutable, so that it makes no difference whether memory is shared.
 
     Raises:
-        ShapeError: when the number of elements differs, or `order` is not "C".
+        ShapeError: when the number of elements differs, or the order is none of these.
 
     >>> import fgrad as fg
     >>> fg.reshape(fg.arange(4.0), (2, -1))
     Tensor([[0., 1.],
             [2., 3.]], dtype=float64)
     """
-    if order != "C":
-        message = f"[reshape] order {order!r} is not supported: fgrad reads elements in row-major order ('C')"
-        raise ShapeError(at_user_line(message))
     operand = as_operand(x)
     lengths = [operator.index(length) for length in (shape if isinstance(shape, Iterable) else (shape,))]
     if -1 in lengths:
@@ -158,18 +164,34 @@ def reshape(x: ArrayLike, /, shape: Any, order: str = "C") -> Tensor:
             message = f"[reshape] {elements} elements of shape {operand.shape} cannot take the shape {tuple(lengths)}"
             raise ShapeError(at_user_line(message))
         lengths[position] = elements // known
-    return reshape_to(operand, shape_tuple(lengths, "reshape"))
+    found = shape_tuple(lengths, "reshape")
+    if order == "C" or _is_row_major(order, "reshape"):
+        return reshape_to(operand, found)
+    return transpose(reshape_to(transpose(operand), found[::-1]))
+
+
+def _is_row_major(order: str | None, operation: str) -> bool:
+    """Whether the last axis runs fastest in a NumPy order; "A" and "K" ask for the memory's, which no tensor shows."""
+    if order not in ("C", "F", "A", "K", None):
+        message = f"[{operation}] order is 'C' (rows first), 'F' (columns first), 'A' or 'K', not {order!r}"
+        raise ShapeError(at_user_line(message))
+    return order != "F"
 
 
 @stands_for(np.ravel)
-def ravel(x: ArrayLike) -> Tensor:
-    """All elements in row-major order, along one axis.
+def ravel(x: ArrayLike, order: str = "C") -> Tensor:
+    """All elements along one axis: in row-major order, or with the first axis running fastest for ``order="F"``.
+
+    Raises:
+        ShapeError: when the order is not "C", "F", "A" or "K"; the last two are "C".
 
     >>> import fgrad as fg
     >>> fg.ravel(fg.asarray([[1.0, 2.0], [3.0, 4.0]]))
     Tensor([1., 2., 3., 4.], dtype=float64)
     """
     operand = as_operand(x)
+    if order != "C" and not _is_row_major(order, "ravel"):
+        operand = transpose(operand)
     return reshape_to(operand, (product(operand.shape),))
 
 
@@ -264,16 +286,24 @@ def broadcast_to(x: ArrayLike, shape: Any) -> Tensor:
 
 
 @stands_for(np.broadcast_arrays)
-def broadcast_arrays(*arrays: ArrayLike) -> tuple[Tensor, ...]:
-    """All arrays broadcast to their common shape.
+def broadcast_arrays(*arrays: ArrayLike) -> list[Tensor]:
+    """All arrays broadcast to their common shape: a list, as the array API of 2024.12 has it.
+
+    Raises:
+        ShapeError: when the shapes do not broadcast together.
 
     >>> import fgrad as fg
     >>> [x.shape for x in fg.broadcast_arrays(fg.zeros((2, 1)), fg.zeros(3))]
     [(2, 3), (2, 3)]
     """
     operands = [as_operand(array) for array in arrays]
-    common = np.broadcast_shapes(*(operand.shape for operand in operands))
-    return tuple([broadcast(operand, common) for operand in operands])
+    shapes = [tuple(operand.shape) for operand in operands]
+    try:
+        common = np.broadcast_shapes(*shapes)
+    except ValueError:
+        message = f"[broadcast_arrays] the shapes {' and '.join(map(str, shapes))} cannot be broadcast together"
+        raise ShapeError(at_user_line(message)) from None
+    return [broadcast(operand, common) for operand in operands]
 
 
 @stands_for(np.expand_dims)
@@ -314,28 +344,30 @@ def squeeze(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
 
 
 @stands_for(np.atleast_1d)
-def atleast_1d(x: ArrayLike) -> Tensor:
-    """x with at least one axis: a scalar becomes shape (1,).
+def atleast_1d(*arrays: ArrayLike) -> Any:
+    """The array with at least one axis: a scalar becomes shape (1,). Of several arrays, a tuple of them.
 
     >>> import fgrad as fg
     >>> fg.atleast_1d(2.0)
     Tensor([2.], dtype=float64)
     """
-    operand = to_tensor(x)
-    return operand if operand.ndim else reshape_to(operand, (1,))
+    found = [operand if operand.ndim else reshape_to(operand, (1,)) for operand in map(to_tensor, arrays)]
+    return found[0] if len(found) == 1 else tuple(found)
 
 
 @stands_for(np.atleast_2d)
-def atleast_2d(x: ArrayLike) -> Tensor:
-    """x with at least two axes, new ones in front.
+def atleast_2d(*arrays: ArrayLike) -> Any:
+    """The array with at least two axes, new ones in front. Of several arrays, a tuple of them.
 
     >>> import fgrad as fg
     >>> fg.atleast_2d(fg.asarray([1.0, 2.0])).shape
     (1, 2)
     """
-    operand = to_tensor(x)
-    missing = max(0, 2 - operand.ndim)
-    return reshape_to(operand, (1,) * missing + operand.shape) if missing else operand
+    found = [
+        operand if operand.ndim > 1 else reshape_to(operand, (1,) * (2 - operand.ndim) + operand.shape)
+        for operand in map(to_tensor, arrays)
+    ]
+    return found[0] if len(found) == 1 else tuple(found)
 
 
 @stands_for(np.flip)
@@ -351,6 +383,7 @@ def flip(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
 
 
 @stands_for(np.roll)
+@moves_elements(np.roll)
 def roll(x: ArrayLike, /, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved along the axes, those that fall off the end coming in at the start.
 
@@ -379,6 +412,7 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], axis: int | Sequence[int] 
 
 
 @stands_for(np.tile)
+@moves_elements(np.tile)
 def tile(x: ArrayLike, /, reps: int | Sequence[int]) -> Tensor:
     """x repeated as a whole, ``reps[i]`` times along axis i.
 
@@ -398,6 +432,7 @@ def tile(x: ArrayLike, /, reps: int | Sequence[int]) -> Tensor:
 
 
 @stands_for(np.tril)
+@moves_elements(np.tril)
 def tril(x: ArrayLike, /, k: int = 0) -> Tensor:
     """The lower triangle of the last two axes, zeros above diagonal k.
 
@@ -410,6 +445,7 @@ def tril(x: ArrayLike, /, k: int = 0) -> Tensor:
 
 
 @stands_for(np.triu)
+@moves_elements(np.triu)
 def triu(x: ArrayLike, /, k: int = 0) -> Tensor:
     """The upper triangle of the last two axes, zeros below diagonal k.
 

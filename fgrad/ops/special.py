@@ -17,11 +17,24 @@ from fgrad.core.errors import DtypeError
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arithmetic import multiply_no_nan, negative, square
+from fgrad.ops.arithmetic import add, multiply, multiply_no_nan, negative, square
 from fgrad.ops.declare import batch_elementwise, elementwise_jvp, ufunc_shape_rule
 from fgrad.ops.exponential import exp
 
-__all__ = ["BLOCK", "erf", "erfinv", "normal_cdf", "normal_quantile"]
+__all__ = [
+    "BLOCK",
+    "by_kernel",
+    "erf",
+    "erfc",
+    "erfinv",
+    "kernel_evaluator",
+    "kernel_rule",
+    "log_ndtr",
+    "ndtr",
+    "ndtri",
+    "normal_cdf",
+    "normal_quantile",
+]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Kernel: TypeAlias = Callable[[Array], Array]
@@ -286,31 +299,34 @@ def _erfinv_block(x: Array) -> Array:
 _real_rule = ufunc_shape_rule(np.cbrt)
 
 
-def _shape_rule(x: ShapeDtype) -> ShapeDtype:
+def kernel_rule(x: ShapeDtype) -> ShapeDtype:
+    """The shape rule of what a kernel evaluates: real numbers, of at most 64 bits."""
     if x.dtype.kind == "c" or x.dtype.itemsize > 8:  # bytes of a float64
         message = f"it is defined for floats of up to 64 bits, not for dtype {x.dtype}"
         raise DtypeError(message)
     return _real_rule(x)
 
 
-def _evaluator(kernel: Kernel) -> Callable[[Any], Array]:
+def kernel_evaluator(kernel: Kernel) -> Callable[[Any], Array]:
+    """The evaluation by a kernel on float64, rounded to the dtype of the operand."""
+
     def evaluate(x: Any) -> Array:
         given = np.asarray(x)
         if given.dtype == np.float64:
             return in_blocks(kernel, given)
-        dtype = _shape_rule(ShapeDtype((), given.dtype)).dtype
+        dtype = kernel_rule(ShapeDtype((), given.dtype)).dtype
         return in_blocks(kernel, given.astype(np.float64)).astype(dtype)
 
     return evaluate
 
 
-def _by_kernel(name: str, kernel: Kernel, partial: Callable[..., Any]) -> Primitive:
+def by_kernel(name: str, kernel: Kernel, partial: Callable[..., Any]) -> Primitive:
     """An elementwise primitive of one operand, evaluated by a kernel, with its derivative written once."""
     return register(
         Primitive(
             name,
-            _evaluator(kernel),
-            _shape_rule,
+            kernel_evaluator(kernel),
+            kernel_rule,
             vjp=lambda g, needed, out, x: (partial(g, out, x),),
             jvp=elementwise_jvp((partial,)),
             batch=batch_elementwise,
@@ -319,12 +335,12 @@ def _by_kernel(name: str, kernel: Kernel, partial: Callable[..., Any]) -> Primit
     )
 
 
-erf_p = _by_kernel(
+erf_p = by_kernel(
     "erf",
     _erf_block,
     lambda g, out, x: multiply_no_nan(g, exp(negative(square(x))) * (2.0 / math.sqrt(math.pi))),
 )
-erfinv_p = _by_kernel(
+erfinv_p = by_kernel(
     "erfinv",
     _erfinv_block,
     lambda g, out, x: multiply_no_nan(g, exp(square(out)) * (0.5 * math.sqrt(math.pi))),
@@ -341,8 +357,7 @@ def erf(x: ArrayLike, /) -> Tensor:
         DtypeError: for complex numbers.
 
     >>> import fgrad as fg
-    >>> from fgrad.ops.special import erf
-    >>> erf(fg.asarray([0.0, 0.5, -2.0]))
+    >>> fg.erf(fg.asarray([0.0, 0.5, -2.0]))
     Tensor([ 0.        ,  0.52049988, -0.99532227], dtype=float64)
     """
     return bind1(erf_p, x)
@@ -358,8 +373,143 @@ def erfinv(x: ArrayLike, /) -> Tensor:
         DtypeError: for complex numbers.
 
     >>> import fgrad as fg
-    >>> from fgrad.ops.special import erfinv
-    >>> erfinv(fg.asarray([0.0, 0.5, -1.0]))
+    >>> fg.erfinv(fg.asarray([0.0, 0.5, -1.0]))
     Tensor([0.        , 0.47693628,       -inf], dtype=float64)
     """
     return bind1(erfinv_p, x)
+
+
+def _without_nan(kernel: Kernel) -> Kernel:
+    def block(x: Array) -> Array:
+        valid = ~np.isnan(x)
+        if valid.all():
+            return kernel(x)
+        out = x.copy()
+        out[valid] = kernel(x[valid])
+        return out
+
+    return block
+
+
+def _erfc_block(x: Array) -> Array:
+    magnitude = np.minimum(np.abs(x), 28.0)  # beyond 27.3 it is less than the smallest float64
+    out = np.empty_like(x)
+    near = magnitude <= _NEAR
+    out[near] = 1.0 - _erf_near(x[near])
+    with np.errstate(under="ignore"):
+        tail = _erfc_outside(magnitude[~near], _gaussian(magnitude[~near], 1.0))
+    out[~near] = np.where(x[~near] < 0, 2.0 - tail, tail)
+    return out
+
+
+def _ndtri_block(p: Array) -> Array:
+    out = np.full_like(p, np.nan)
+    valid = (p >= 0) & (p <= 1)
+    inside = p[valid]
+    out[valid] = normal_quantile(inside - 0.5, np.minimum(inside, 1.0 - inside))
+    return out
+
+
+def _scaled_tail(y: Array) -> Array:
+    """erfc(y) exp(y^2) for y > 0.46875."""
+    return _erfc_outside(y, np.ones_like(y))
+
+
+def _log_ndtr_block(x: Array) -> Array:
+    out = np.empty_like(x)
+    low = x < -1.0
+    y = x[low]
+    # A quotient of erfc and its leading factor, so that nothing underflows.
+    out[low] = np.log(0.5 * _scaled_tail(-y * math.sqrt(0.5))) - 0.5 * y * y
+    out[~low] = np.log1p(-normal_cdf(-x[~low]))
+    out[np.isneginf(x)] = -np.inf
+    return out
+
+
+def _slope_block(x: Array) -> Array:
+    """The density of the normal distribution over its distribution function."""
+    out = np.empty_like(x)
+    low = x < -1.0
+    with np.errstate(divide="ignore", under="ignore"):
+        out[low] = math.sqrt(2.0 / math.pi) / _scaled_tail(-x[low] * math.sqrt(0.5))
+        out[~low] = np.exp(-0.5 * x[~low] ** 2) * (1.0 / math.sqrt(2.0 * math.pi)) / normal_cdf(x[~low])
+    return out
+
+
+def _density(x: Any) -> Any:
+    return exp(multiply(square(x), -0.5)) * (1.0 / math.sqrt(2.0 * math.pi))
+
+
+erfc_p = by_kernel(
+    "erfc",
+    _without_nan(_erfc_block),
+    lambda g, out, x: multiply_no_nan(g, exp(negative(square(x))) * (-2.0 / math.sqrt(math.pi))),
+)
+ndtr_p = by_kernel("ndtr", _without_nan(normal_cdf), lambda g, out, x: multiply_no_nan(g, _density(x)))
+ndtri_p = by_kernel(
+    "ndtri",
+    _ndtri_block,
+    lambda g, out, x: multiply_no_nan(g, exp(multiply(square(out), 0.5)) * math.sqrt(2.0 * math.pi)),
+)
+log_ndtr_p = by_kernel(
+    "log_ndtr", _without_nan(_log_ndtr_block), lambda g, out, x: multiply_no_nan(g, bind1(log_ndtr_slope_p, x))
+)
+log_ndtr_slope_p: Primitive = by_kernel(
+    "log_ndtr_slope",
+    _without_nan(_slope_block),
+    lambda g, out, x: negative(multiply_no_nan(g, multiply_no_nan(out, add(x, out)))),
+)
+
+
+def erfc(x: ArrayLike, /) -> Tensor:
+    """1 - erf(x), elementwise, with full relative accuracy for large x; the derivative is -2 / sqrt(pi) exp(-x**2).
+
+    Raises:
+        DtypeError: for complex numbers.
+
+    >>> import fgrad as fg
+    >>> fg.special.erfc(fg.asarray([0.0, 10.0]))
+    Tensor([1.00000000e+00, 2.08848758e-45], dtype=float64)
+    """
+    return bind1(erfc_p, x)
+
+
+def ndtr(x: ArrayLike, /) -> Tensor:
+    """The standard normal distribution function, elementwise; the derivative is its density.
+
+    Raises:
+        DtypeError: for complex numbers.
+
+    >>> import fgrad as fg
+    >>> fg.special.ndtr(fg.asarray([0.0, 1.96]))
+    Tensor([0.5      , 0.9750021], dtype=float64)
+    """
+    return bind1(ndtr_p, x)
+
+
+def ndtri(p: ArrayLike, /) -> Tensor:
+    """The inverse of `ndtr`, elementwise: infinite at 0 and 1, NaN outside.
+
+    The derivative is sqrt(2 pi) exp(ndtri(p)**2 / 2).
+
+    Raises:
+        DtypeError: for complex numbers.
+
+    >>> import fgrad as fg
+    >>> fg.special.ndtri(fg.asarray([0.5, 0.975]))
+    Tensor([0.        , 1.95996398], dtype=float64)
+    """
+    return bind1(ndtri_p, p)
+
+
+def log_ndtr(x: ArrayLike, /) -> Tensor:
+    """log(ndtr(x)), elementwise, without underflow; the derivative is the density over ndtr(x).
+
+    Raises:
+        DtypeError: for complex numbers.
+
+    >>> import fgrad as fg
+    >>> fg.special.log_ndtr(fg.asarray([-100.0, 0.0]))
+    Tensor([-5.00552421e+03, -6.93147181e-01], dtype=float64)
+    """
+    return bind1(log_ndtr_p, x)

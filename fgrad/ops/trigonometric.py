@@ -9,14 +9,21 @@ from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arithmetic import add, divide_no_nan, multiply_no_nan, negative, square, subtract
 from fgrad.ops.declare import elementwise, stands_for
 from fgrad.ops.exponential import sqrt
+from fgrad.ops.special_values import evaluate_tanh
 
 __all__ = [
+    "acos",
+    "acosh",
     "arccos",
     "arccosh",
     "arcsin",
     "arcsinh",
     "arctan",
     "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
     "cos",
     "cosh",
     "sin",
@@ -158,6 +165,14 @@ def arctanh(x: ArrayLike, /) -> Tensor:
     return bind1(arctanh_p, x)
 
 
+# The names of the array API standard.
+asin = arcsin
+acos = arccos
+atan = arctan
+asinh = arcsinh
+acosh = arccosh
+atanh = arctanh
+
 sin_p = elementwise("sin", np.sin, lambda g, out, x: multiply_no_nan(g, cos(x)))
 cos_p = elementwise("cos", np.cos, lambda g, out, x: negative(multiply_no_nan(g, sin(x))))
 tan_p = elementwise("tan", np.tan, lambda g, out, x: multiply_no_nan(g, add(square(out), 1)))
@@ -166,7 +181,9 @@ arccos_p = elementwise("arccos", np.arccos, lambda g, out, x: negative(divide_no
 arctan_p = elementwise("arctan", np.arctan, lambda g, out, x: divide_no_nan(g, add(square(x), 1)))
 sinh_p = elementwise("sinh", np.sinh, lambda g, out, x: multiply_no_nan(g, cosh(x)))
 cosh_p = elementwise("cosh", np.cosh, lambda g, out, x: multiply_no_nan(g, sinh(x)))
-tanh_p = elementwise("tanh", np.tanh, lambda g, out, x: multiply_no_nan(g, subtract(1, square(out))))
+tanh_p = elementwise(
+    "tanh", np.tanh, lambda g, out, x: multiply_no_nan(g, subtract(1, square(out))), evaluate=evaluate_tanh
+)
 arcsinh_p = elementwise("arcsinh", np.arcsinh, lambda g, out, x: divide_no_nan(g, sqrt(add(square(x), 1))))
 arccosh_p = elementwise("arccosh", np.arccosh, lambda g, out, x: divide_no_nan(g, sqrt((x - 1) * (x + 1))))
 arctanh_p = elementwise("arctanh", np.arctanh, lambda g, out, x: divide_no_nan(g, (1 - x) * (1 + x)))

@@ -14,7 +14,7 @@ from fgrad.core.pytree import Structure, flatten, flatten_with_path
 from fgrad.core.tensor import ConcreteTensor
 from fgrad.transforms.calling import function_name, parameter_name, traceable
 
-__all__ = ["INTEGERS", "Argnums", "choose", "chosen_positions", "with_arguments"]
+__all__ = ["INTEGERS", "Argnums", "choose", "chosen_positions", "require_complex", "with_arguments"]
 
 Argnums: TypeAlias = int | Sequence[int]
 
@@ -75,6 +75,25 @@ def with_arguments(
         return function(*arguments, **kwargs)
 
     return call
+
+
+def require_complex(function: Callable[..., Any], positions: list[int], args: tuple[Any, ...], transform: str) -> None:
+    """Checks that every leaf of the chosen arguments is complex, as `holomorphic` has it.
+
+    Raises:
+        NotDifferentiableError: a leaf is real; the message has its path.
+    """
+    for position in positions:
+        for path, leaf in flatten_with_path(args[position])[0]:
+            primal = traceable(leaf)
+            dtype = np.dtype(float) if primal is None or type(primal) is float else primal.dtype
+            if dtype.kind != "c":
+                name = parameter_name(function, position) + path
+                message = (
+                    f"{transform} with holomorphic=True differentiates by complex numbers; {name} has dtype {dtype}: "
+                    f"convert it ({name}.astype(complex)), or leave holomorphic=True out"
+                )
+                raise NotDifferentiableError(at_user_line(message))
 
 
 def _refuse_leaves(

@@ -24,7 +24,7 @@ from fgrad.ops.joining import concatenate
 from fgrad.ops.ravel import ravel_tree
 from fgrad.ops.shaping import permute_dims
 from fgrad.ops.structure import convert, repeat_over_examples, reshape_to
-from fgrad.transforms.argnums import INTEGERS, Argnums, choose, with_arguments
+from fgrad.transforms.argnums import INTEGERS, Argnums, choose, require_complex, with_arguments
 from fgrad.transforms.calling import describe, leaf_paths, parameter_name, require_function
 from fgrad.transforms.forward import as_arguments, call_on_duals, jvp, tangent_or_zeros
 from fgrad.transforms.pullback import Pullback
@@ -37,7 +37,12 @@ A = TypeVar("A")
 
 
 def jacrev(
-    function: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None
+    function: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    chunk_size: int | None = None,
+    holomorphic: bool = False,
 ) -> Callable[P, Any]:
     """The Jacobian by reverse mode, one row for each element of the output: for functions of few outputs.
 
@@ -50,6 +55,8 @@ def jacrev(
         has_aux: the function returns ``(out, aux)``; the result is then ``(jacobian, aux)``.
         chunk_size: how many rows to compute at once; None computes all. The memory of the backward walk grows with
             it; 1 takes one row after the other, without `vmap`.
+        holomorphic: the function is holomorphic in the chosen arguments; all of them, and all results, are complex,
+            and so are the derivatives. That it is holomorphic is not checked.
 
     Returns:
         A function of the same arguments. Its result has the structure of the output, and in the place of each leaf
@@ -58,7 +65,7 @@ def jacrev(
 
     Raises:
         NotDifferentiableError: a leaf of the argument is an integer, a boolean or a key, or one of the output is, or
-            is complex; the message has the path.
+            is complex; with `holomorphic`, one of them is not complex. The message has the path.
 
     >>> import fgrad as fg
     >>> fg.jacrev(lambda x: fg.stack([x[0] * x[1], x[1] ** 2]))(fg.asarray([2.0, 3.0]))
@@ -67,12 +74,17 @@ def jacrev(
     """
     require_function(function, "jacrev")
     return functools.wraps(function)(
-        _reverse(_Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "jacrev"))
+        _reverse(_Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "jacrev", holomorphic=holomorphic))
     )
 
 
 def jacfwd(
-    function: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None
+    function: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    chunk_size: int | None = None,
+    holomorphic: bool = False,
 ) -> Callable[P, Any]:
     """The Jacobian by forward mode, one column for each element of the argument: for functions of few inputs.
 
@@ -86,13 +98,15 @@ def jacfwd(
         has_aux: the function returns ``(out, aux)``; the result is then ``(jacobian, aux)``.
         chunk_size: how many columns to compute at once, running the function once for each chunk; None computes all
             in one run. 1 takes one column after the other, without `vmap`.
+        holomorphic: as for `jacrev`.
 
     Returns:
-        As `jacrev`. Outputs may be complex here; arguments may not.
+        As `jacrev`. Without `holomorphic` outputs may be complex here, but arguments may not.
 
     Raises:
         NotDifferentiableError: a leaf of the argument is an integer, a boolean, a key or complex, or one of the
-            output is an integer, a boolean or a key; the message has the path.
+            output is an integer, a boolean or a key; with `holomorphic`, one of them is not complex. The message has
+            the path.
 
     >>> import fgrad as fg
     >>> fg.jacfwd(lambda t: {"x": fg.cos(t), "y": fg.sin(t)})(0.0)
@@ -100,12 +114,17 @@ def jacfwd(
     """
     require_function(function, "jacfwd")
     return functools.wraps(function)(
-        _forward(_Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "jacfwd"))
+        _forward(_Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "jacfwd", holomorphic=holomorphic))
     )
 
 
 def jacobian(
-    function: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None
+    function: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    chunk_size: int | None = None,
+    holomorphic: bool = False,
 ) -> Callable[P, Any]:
     """The Jacobian by whichever mode is cheaper: reverse when there are no more output than input elements.
 
@@ -120,12 +139,19 @@ def jacobian(
     """
     require_function(function, "jacobian")
     return functools.wraps(function)(
-        _cheaper(_Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "jacobian"))
+        _cheaper(
+            _Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "jacobian", holomorphic=holomorphic)
+        )
     )
 
 
 def hessian(
-    function: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None
+    function: Callable[P, Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    chunk_size: int | None = None,
+    holomorphic: bool = False,
 ) -> Callable[P, Any]:
     """The second derivatives, H[i, j] = d^2 f / dx_i dx_j, by forward mode over reverse mode.
 
@@ -138,6 +164,7 @@ def hessian(
         argnums: which positional arguments to differentiate by, twice.
         has_aux: the function returns ``(out, aux)``; the result is then ``(hessian, aux)``.
         chunk_size: how many columns to compute at once; see `jacfwd`.
+        holomorphic: as for `jacrev`.
 
     Returns:
         A function of the same arguments. Its result has the structure of the output, in each leaf's place that of the
@@ -153,7 +180,7 @@ def hessian(
             [2., 0.]], dtype=float64)
     """
     require_function(function, "hessian")
-    call = _Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "hessian")
+    call = _Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "hessian", holomorphic=holomorphic)
     inner = _reverse(attrs.evolve(call, chunk_size=None))
     return functools.wraps(function)(_forward(attrs.evolve(call, function=inner, named=function)))
 
@@ -278,12 +305,15 @@ class _Call:
     chunk_size: int | None
     transform: str
     named: Callable[..., Any] | None = None
+    holomorphic: bool = False
 
     def at(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Point:
         """The function of the chosen arguments alone, and their leaves."""
         named = self.named or self.function
         derivative = "Hessian" if self.transform.startswith("hessian") else "Jacobian"
         positions, primals, structure = choose(named, self.argnums, args, self.transform, derivative)
+        if self.holomorphic:
+            require_complex(named, positions, args, self.transform)
         return _Point(self, with_arguments(self.function, args, kwargs, positions), positions, primals, structure)
 
 
@@ -348,6 +378,8 @@ def _cheaper(call: _Call) -> Callable[..., Any]:
         fewer_outputs = sum(aval.size for aval in outs) <= sum(aval.size for aval in ins)
         complex_input = any(aval.dtype.kind == "c" for aval in ins)
         complex_output = any(aval.dtype.kind == "c" for aval in outs)
+        if call.holomorphic:
+            return _pull_rows(point, pullback, aux) if fewer_outputs else _push_columns(point)
         if complex_input or (fewer_outputs and not complex_output):
             return _pull_rows(point, pullback, aux)
         return _push_columns(point)
@@ -376,14 +408,27 @@ def _refuse_output(transform: str, structure: Structure, position: int, leaf: An
     raise NotDifferentiableError(at_user_line(message))
 
 
+def _require_complex_results(call: _Call, structure: Structure, outs: list[ShapeDtype]) -> None:
+    for place, aval in enumerate(outs):
+        if aval.dtype.kind != "c":
+            message = (
+                f"{call.transform} with holomorphic=True needs a function of complex results; its result"
+                f"{leaf_paths(structure)[place]} is {aval}. A function from complex to real numbers is not holomorphic"
+            )
+            raise NotDifferentiableError(at_user_line(message))
+
+
 def _pull_rows(point: _Point, pullback: Pullback, aux: Any) -> Any:
     call, ins, outs = point.call, point.avals, [aval for aval in pullback.ends.out_avals if aval is not None]
+    if call.holomorphic:
+        _require_complex_results(call, pullback.ends.out_structure, outs)
     for place, aval in enumerate(outs):
-        if aval.dtype.kind == "c":
+        if aval.dtype.kind == "c" and not call.holomorphic:
             path = leaf_paths(pullback.ends.out_structure)[place]
             message = (
                 f"{call.transform} needs a function of real results; its result{path} is {aval}. Take fg.real(...) and "
-                f"fg.imag(...) of it, or use fg.jacfwd, by real arguments, which gives complex derivatives"
+                f"fg.imag(...) of it, write holomorphic=True if the function is holomorphic, or use fg.jacfwd, by real "
+                f"arguments, which gives complex derivatives"
             )
             raise NotDifferentiableError(at_user_line(message))
     rows = _over_basis(pullback.pull, outs, call.chunk_size)
@@ -398,10 +443,11 @@ def _pull_rows(point: _Point, pullback: Pullback, aux: Any) -> Any:
 def _push_columns(point: _Point) -> Any:
     call, ins = point.call, point.avals
     for place, aval in enumerate(ins):
-        if aval.dtype.kind == "c":
+        if aval.dtype.kind == "c" and not call.holomorphic:
             message = (
                 f"{call.transform} differentiates by real arguments; {point.path(place)} is {aval}. Use fg.jacrev, "
-                f"which gives the gradient of each real result, or pass the real and the imaginary part"
+                f"which gives the gradient of each real result, write holomorphic=True if the function is holomorphic, "
+                f"or pass the real and the imaginary part"
             )
             raise NotDifferentiableError(at_user_line(message))
     found: dict[str, Any] = {}
@@ -419,6 +465,8 @@ def _push_columns(point: _Point) -> Any:
         return [tangent_or_zeros(trace, leaf) for leaf in leaves]
 
     columns = _over_basis(push, ins, call.chunk_size)
+    if call.holomorphic:
+        _require_complex_results(call, found["structure"], found["avals"])
     spans = _spans(ins)
     blocks = [
         [_block(_rows_last(_part(column, span, spans), out), out, into) for into, span in zip(ins, spans, strict=True)]

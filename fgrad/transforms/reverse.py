@@ -15,7 +15,7 @@ from fgrad.core.pytree import Structure, flatten, tree_map, unflatten
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
 from fgrad.core.tape import TapeTrace, TapeTracer, open_tape, walk_back
 from fgrad.core.tensor import NUMERIC, ConcreteTensor, Tensor, adopt
-from fgrad.transforms.argnums import INTEGERS, Argnums, choose
+from fgrad.transforms.argnums import INTEGERS, Argnums, choose, require_complex
 from fgrad.transforms.calling import describe, leaf_paths, lower_leaf, require_function, traceable
 from fgrad.transforms.pullback import Ends, Pullback
 
@@ -28,32 +28,47 @@ A = TypeVar("A")
 
 @overload
 def grad(
-    function: Callable[P, tuple[Any, A]], argnums: Argnums = 0, *, has_aux: Literal[True]
+    function: Callable[P, tuple[Any, A]],
+    argnums: Argnums = 0,
+    *,
+    has_aux: Literal[True],
+    holomorphic: bool = False,
 ) -> Callable[P, tuple[Any, A]]: ...
 @overload
 def grad(
-    function: Callable[P, tuple[Any, A]], argnums: Argnums, has_aux: Literal[True]
+    function: Callable[P, tuple[Any, A]], argnums: Argnums, has_aux: Literal[True], *, holomorphic: bool = False
 ) -> Callable[P, tuple[Any, A]]: ...
 @overload
-def grad(function: Callable[P, Any], argnums: Argnums = 0, has_aux: Literal[False] = False) -> Callable[P, Any]: ...
-def grad(function: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[P, Any]:
+def grad(
+    function: Callable[P, Any], argnums: Argnums = 0, has_aux: Literal[False] = False, *, holomorphic: bool = False
+) -> Callable[P, Any]: ...
+def grad(
+    function: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, *, holomorphic: bool = False
+) -> Callable[P, Any]:
     """The gradient of a scalar function, as a function of the same arguments.
 
     For a scalar loss f(x) the result has, at each leaf x_i, the derivatives df/dx_i: the shape, dtype and tree
     structure of the argument. One backward pass gives all of them, at a small multiple of the cost of f
     (Griewank and Walther, Evaluating Derivatives, 2nd ed., section 4.6).
 
+    At a complex leaf z = a + ib of a real loss it is dL/da - i dL/db, the conjugate of the direction of steepest
+    ascent. With `holomorphic` the function maps complex numbers to a complex scalar, and the result is its complex
+    derivative f'(z).
+
     Args:
         function: returns a scalar, or (with `has_aux`) a pair of a scalar and anything else.
         argnums: which positional arguments to differentiate by; a tuple gives a tuple of gradients.
         has_aux: the function returns ``(loss, aux)``; the result is then ``(gradient, aux)``.
+        holomorphic: the function is holomorphic in the chosen arguments, which are complex, and returns a complex
+            scalar. That it is holomorphic is not checked.
 
     Returns:
         A function with the arguments of `function`. Floating-point leaves of the chosen arguments (tensors, arrays,
         Python floats) give Tensors; None subtrees stay None. Other arguments, and keyword arguments, may be anything.
 
     Raises:
-        NotDifferentiableError: a leaf is an integer, a boolean or a key; the loss is not a real scalar.
+        NotDifferentiableError: a leaf is an integer, a boolean or a key; the loss is not a real scalar; with
+            `holomorphic`, a leaf or the result is not complex.
         EscapedTracerError: the function returns a value of a transform that finished inside it.
 
     >>> import fgrad as fg
@@ -61,9 +76,11 @@ def grad(function: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False
     Tensor(6., dtype=float64)
     >>> fg.grad(lambda params: fg.sum(params["w"] * params["x"]))({"w": 2.0, "x": fg.asarray([1.0, 3.0])})
     {'w': Tensor(4., dtype=float64), 'x': Tensor([2., 2.], dtype=float64)}
+    >>> fg.grad(lambda z: z**3, holomorphic=True)(1.0 + 2.0j)
+    Tensor(-9.+12.j, dtype=complex128)
     """
     require_function(function, "grad")
-    transformed = value_and_gradient_of(function, argnums, has_aux=has_aux)
+    transformed = value_and_gradient_of(function, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
     @functools.wraps(function)
     def gradient(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -75,18 +92,22 @@ def grad(function: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False
 
 @overload
 def value_and_grad(
-    function: Callable[P, tuple[R, A]], argnums: Argnums = 0, *, has_aux: Literal[True]
+    function: Callable[P, tuple[R, A]],
+    argnums: Argnums = 0,
+    *,
+    has_aux: Literal[True],
+    holomorphic: bool = False,
 ) -> Callable[P, tuple[tuple[R, A], Any]]: ...
 @overload
 def value_and_grad(
-    function: Callable[P, tuple[R, A]], argnums: Argnums, has_aux: Literal[True]
+    function: Callable[P, tuple[R, A]], argnums: Argnums, has_aux: Literal[True], *, holomorphic: bool = False
 ) -> Callable[P, tuple[tuple[R, A], Any]]: ...
 @overload
 def value_and_grad(
-    function: Callable[P, R], argnums: Argnums = 0, has_aux: Literal[False] = False
+    function: Callable[P, R], argnums: Argnums = 0, has_aux: Literal[False] = False, *, holomorphic: bool = False
 ) -> Callable[P, tuple[R, Any]]: ...
 def value_and_grad(
-    function: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False
+    function: Callable[P, Any], argnums: Argnums = 0, has_aux: bool = False, *, holomorphic: bool = False
 ) -> Callable[P, tuple[Any, Any]]:
     """Like `grad`, giving ``(value, gradient)``, or ``((value, aux), gradient)`` with `has_aux`.
 
@@ -95,7 +116,7 @@ def value_and_grad(
     (Tensor(5., dtype=float64), Tensor([2., 4.], dtype=float64))
     """
     require_function(function, "value_and_grad")
-    transformed = value_and_gradient_of(function, argnums, has_aux=has_aux)
+    transformed = value_and_gradient_of(function, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
     @functools.wraps(function)
     def value_and_gradient(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
@@ -105,13 +126,20 @@ def value_and_grad(
 
 
 def value_and_gradient_of(
-    function: Callable[..., Any], argnums: Argnums, *, has_aux: bool, transform: str = "grad"
+    function: Callable[..., Any],
+    argnums: Argnums,
+    *,
+    has_aux: bool,
+    transform: str = "grad",
+    holomorphic: bool = False,
 ) -> Callable[..., tuple[Any, Any]]:
     """The work of `value_and_grad`, for a function whose name and documentation do not matter."""
     one = isinstance(argnums, INTEGERS)
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         positions, primals, structure = choose(function, argnums, args, transform, "gradient")
+        if holomorphic:
+            require_complex(function, positions, args, transform)
         trace = open_tape()
         chosen = unflatten(structure, [trace.new_input(primal) for primal in primals])
         arguments = list(args)
@@ -122,14 +150,16 @@ def value_and_gradient_of(
         finally:
             trace.closed = True
         loss, aux = split_aux(out, trace) if has_aux else (out, None)
-        value, gradients = _gradients(trace, loss, primals, transform)
+        value, gradients = _gradients(trace, loss, primals, transform, holomorphic=holomorphic)
         return (value, aux) if has_aux else value, unflatten(structure.children[0] if one else structure, gradients)
 
     return value_and_gradient
 
 
-def _gradients(trace: TapeTrace, loss: Any, primals: list[Any], transform: str) -> tuple[Any, list[Any]]:
-    _require_scalar(loss, transform)
+def _gradients(
+    trace: TapeTrace, loss: Any, primals: list[Any], transform: str, *, holomorphic: bool
+) -> tuple[Any, list[Any]]:
+    _require_scalar(loss, transform, "c" if holomorphic else "f")
     value = lower(trace, loss)
     cotangents: list[Any] = [None] * len(trace.entries)
     if isinstance(loss, TapeTracer) and loss._trace is trace:
@@ -156,8 +186,8 @@ def split_aux(out: Any, trace: TapeTrace) -> tuple[Any, Any]:
     return out[0], tree_map(lambda leaf: lower(trace, leaf), out[1])
 
 
-def _require_scalar(loss: Any, transform: str) -> None:
-    if isinstance(loss, Tensor) and loss.shape == () and loss.dtype.kind == "f":
+def _require_scalar(loss: Any, transform: str, kind: str) -> None:
+    if isinstance(loss, Tensor) and loss.shape == () and loss.dtype.kind == kind:
         return
     if isinstance(loss, tuple | list) and loss:
         message = (
@@ -181,12 +211,20 @@ def _require_scalar(loss: Any, transform: str) -> None:
             f"Make it {sums}, or use {several}"
         )
         raise NotDifferentiableError(at_user_line(message))
-    if aval.dtype.kind == "c":
+    if kind == "c" and aval.dtype.kind != "c":
         message = (
-            f"{transform} needs a real loss; the function returned {aval.dtype}. Take fg.real(...) or fg.abs(...) of it"
+            f"{transform} with holomorphic=True needs a complex result; the function returned {aval.dtype}. A function "
+            f"from complex to real numbers is not holomorphic: leave holomorphic=True out for its gradient"
         )
         raise NotDifferentiableError(at_user_line(message))
-    if aval.dtype.kind != "f":
+    if kind == "f" and aval.dtype.kind == "c":
+        holomorphic = f"; if the function is holomorphic, fg.{transform}(f, holomorphic=True) gives its derivative"
+        message = (
+            f"{transform} needs a real loss; the function returned {aval.dtype}. Take fg.real(...) or fg.abs(...) of it"
+            f"{holomorphic if transform == 'grad' else ''}"
+        )
+        raise NotDifferentiableError(at_user_line(message))
+    if aval.dtype.kind not in "fc":
         message = (
             f"{transform} needs a floating-point loss; the function returned {aval.dtype}, whose derivative is zero or "
             f"undefined everywhere"

@@ -1,0 +1,200 @@
+"""NumPy's calls as fgrad's: which argument of a NumPy function is which of its counterpart, by both signatures."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import attrs
+import numpy as np
+
+from fgrad.core.errors import DtypeError, ImmutableError, TracerConversionError, at_user_line
+from fgrad.core.shape import PYTHON_NUMBERS
+
+__all__ = [
+    "NO_VALUE",
+    "WITHOUT_MEANING",
+    "CallPlan",
+    "convert_for_loop",
+    "name_of",
+    "plan_call",
+    "refuse_call",
+    "refuse_out",
+]
+
+_EVERY = 1 << 30
+NO_VALUE = getattr(np, "_NoValue", inspect.Parameter.empty)
+_WAY_OUT = (
+    "convert with np.asarray(t) outside of transforms; inside one, np.asarray(fg.stop_gradient(t)) says that the "
+    "value is a constant there"
+)
+# What says how an ndarray lies in memory or of which class it is, and so nothing about a Tensor, with the values that
+# are accepted where a counterpart has no such parameter; None accepts all.
+WITHOUT_MEANING: dict[str, tuple[Any, ...] | None] = {
+    "device": (None, "cpu"),
+    "like": None,
+    "order": (None, "C", "F", "A", "K"),
+    "subok": None,
+}
+# Functions written in C tell their signatures from NumPy 2.4 on.
+_WRITTEN_IN_C: dict[str, Callable[..., Any]] = {
+    "bincount": lambda x, /, weights=None, minlength=0: None,
+    "can_cast": lambda from_, to, casting="safe": None,
+    "concatenate": lambda arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind": None,
+    "dot": lambda a, b, out=None: None,
+    "empty_like": lambda prototype, /, dtype=None, order="K", subok=True, shape=None, *, device=None: None,
+    "lexsort": lambda keys, axis=-1: None,
+    "may_share_memory": lambda a, b, /, max_work=0: None,
+    "ravel_multi_index": lambda multi_index, dims, mode="raise", order="C": None,
+    "shares_memory": lambda a, b, /, max_work=-1: None,
+    "unravel_index": lambda indices, shape, order="C": None,
+}
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What a user calls the function: ``np.linalg.solve``."""
+    return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+
+
+def refuse_call(name: str) -> NoReturn:
+    """Raises the error for what NumPy has and fgrad does not."""
+    message = f"{name} has no counterpart in fgrad that takes a Tensor, and would drop its gradient; {_WAY_OUT}"
+    raise TracerConversionError(at_user_line(message))
+
+
+def refuse_out(name: str) -> NoReturn:
+    """Raises the error for ``out=``."""
+    message = f"{name}(out=...) cannot write a Tensor's values into an array; use the result that it returns"
+    raise ImmutableError(at_user_line(message))
+
+
+@attrs.frozen(eq=False)
+class CallPlan:
+    """Where the arguments of a NumPy function go.
+
+    Attributes:
+        same: so many positional arguments have the same places in both.
+        known: keywords that both take, with one meaning.
+        signature: NumPy's; None where it is not known, and then every call goes on as it is.
+        open_ended: the counterpart takes keywords of any name.
+        places: NumPy's parameters by name: a position or a keyword of the counterpart.
+    """
+
+    same: int
+    known: frozenset[str]
+    signature: inspect.Signature | None = None
+    open_ended: bool = False
+    places: Mapping[str, int | str] = attrs.field(factory=dict)
+
+    def translate(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of the counterpart.
+
+        Raises:
+            ImmutableError: for ``out=``.
+            TracerConversionError: for another option that the counterpart does not have.
+        """
+        if self.signature is None:
+            if kwargs.get("out") is not None:
+                refuse_out(name_of(function))
+            return list(args), {key: value for key, value in kwargs.items() if key != "out"}
+        positional: list[Any] = []
+        keywords: dict[str, Any] = {}
+        for name, value in self.signature.bind(*args, **kwargs).arguments.items():
+            parameter = self.signature.parameters[name]
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional.extend(value)
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                for key, one in value.items():
+                    self._put(function, key, one, keywords)
+            elif isinstance(self.places.get(name), int):
+                positional.append(value)
+            elif value is not NO_VALUE and not (name not in self.places and _same(value, parameter.default)):
+                self._put(function, name, value, keywords)
+        return positional, keywords
+
+    def _put(self, function: Callable[..., Any], name: str, value: Any, keywords: dict[str, Any]) -> None:
+        place = self.places.get(name)
+        if isinstance(place, str) or (self.open_ended and place is None):
+            keywords[place if isinstance(place, str) else name] = value
+        elif name == "out":
+            refuse_out(name_of(function))
+        elif name in WITHOUT_MEANING:
+            accepted = WITHOUT_MEANING[name]
+            if accepted is not None and value not in accepted:
+                refuse_call(f"{name_of(function)} with {name}={value!r}")
+        else:
+            refuse_call(f"{name_of(function)} with {name}=")
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (
+        type(value) is type(default) and type(value) in (bool, int, float, str) and value == default
+    )
+
+
+def plan_call(function: Callable[..., Any], counterpart: Callable[..., Any]) -> CallPlan:
+    """Compares the signatures of a NumPy function and of its counterpart."""
+    try:
+        signature = inspect.signature(_WRITTEN_IN_C.get(function.__name__, function))
+        ours = inspect.signature(counterpart).parameters
+    except ValueError:
+        return CallPlan(_EVERY, frozenset())
+    by_keyword = {name for name, one in ours.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    by_position = [name for name, one in ours.items() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    places: dict[str, int | str] = {}
+    same, every = 0, False
+    for position, (name, one) in enumerate(signature.parameters.items()):
+        if one.kind is one.VAR_POSITIONAL:
+            every = same == position
+        elif one.kind is one.VAR_KEYWORD:
+            places |= {name: name for name in by_keyword if name not in places}
+        elif name in by_keyword and one.kind is not one.POSITIONAL_ONLY:
+            places[name] = name
+            same += same == position and one.kind is not one.KEYWORD_ONLY and by_position[position:][:1] == [name]
+        elif position < len(by_position) and by_position[position] not in signature.parameters:
+            places[name] = position
+            same += same == position
+        elif position < len(by_position) and by_position[position] == name:
+            places[name] = position
+            same += same == position
+    known = frozenset(place for name, place in places.items() if name == place and isinstance(place, str))
+    open_ended = any(one.kind is one.VAR_KEYWORD for one in ours.values())
+    return CallPlan(_EVERY if every else same, known, signature, open_ended, places)
+
+
+def convert_for_loop(
+    ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any], astype: Callable[..., Any]
+) -> tuple[Any, ...]:
+    """The inputs in the dtypes of the loop that ``dtype=``, ``signature=`` and ``casting=`` choose.
+
+    Raises:
+        DtypeError: there is no such loop, or the casting is not allowed.
+    """
+    dtype, signature = options.get("dtype"), options.get("signature")
+    if dtype is not None:
+        signature = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
+    types = [_promotion_type(value) for value in inputs]
+    if not any(isinstance(kind, np.dtype) for kind in types):
+        types = [np.dtype(kind) for kind in types]
+    try:
+        loop = ufunc.resolve_dtypes(
+            (*types, *[None] * ufunc.nout), signature=signature, casting=options.get("casting", "same_kind")
+        )
+    except TypeError as error:
+        raise DtypeError(at_user_line(f"[{ufunc.__name__}] {error}")) from None
+    return tuple(
+        [
+            value if type(value) in PYTHON_NUMBERS else astype(value, one)
+            for value, one in zip(inputs, loop, strict=False)
+        ]
+    )
+
+
+def _promotion_type(value: Any) -> Any:
+    if type(value) in PYTHON_NUMBERS or getattr(value, "weak", False):
+        kind = value.dtype.type(0).item().__class__ if hasattr(value, "dtype") else type(value)
+        return np.dtype(bool) if kind is bool else kind
+    return value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
