@@ -106,6 +106,22 @@ CORNERS = Section(
         at("fg.maximum(x, x)", 2.0, 2, 1, 0, "Two halves of the same x."),
         at("fg.clip(x, 0.0, 1.0)", 0.0, 0, 1, 0, EDGE),
         at("fg.clip(x, 0.0, 1.0)", 1.0, 1, 1, 0, EDGE),
+        at(
+            "fg.astype(fg.interp(x, [0, 1, 2], [0.0, 3, 4]), fg.asarray(x).dtype)",
+            1.0,
+            3,
+            1,
+            0,
+            "A knot begins the interval to its right.",
+        ),
+        at(
+            "fg.astype(fg.interp(x, [0, 1, 2], [0.0, 3, 4]), fg.asarray(x).dtype)",
+            2.0,
+            4,
+            1,
+            0,
+            "The last knot ends the last interval.",
+        ),
         Kink(
             "fg.clip(x, low, high)",
             {"x": 0.0, "low": 0.0, "high": 1.0},
@@ -166,6 +182,12 @@ TIES = Section(
         at("fg.min(x)", [1.0, 1.0, 1.0, 1.0], 1, [0.25] * 4, 0, "n equal smallest elements take 1/n each."),
         at("fg.max(x, axis=0)", [[1.0, 2.0], [1.0, 3.0]], [1, 3], [[0.5, 0], [0.5, 1]], 0, "Each slice by itself."),
         at("fg.max(x)", [1.0, NAN, NAN], NAN, [0, 0.5, 0.5], 0, "The NaN is the result, and the NaNs share."),
+        at("fg.nanmax(x)", [1.0, NAN, 1.0], 1, [0.5, 0, 0.5], 0, "A NaN is not there, and takes nothing."),
+        at("fg.nanmax(x)", [NAN, NAN], NAN, [0, 0], 0, "A NaN is not there, and takes nothing."),
+        at("fg.cummax(x)", [1.0, 3.0, 3.0], [1, 3, 3], [1, 1.5, 0.5], 0, "Equal largest elements so far share evenly."),
+        at(
+            "fg.cummin(x)", [3.0, 1.0, 1.0], [3, 1, 1], [1, 1.5, 0.5], 0, "Equal smallest elements so far share evenly."
+        ),
         at(
             "fg.take_along_axis(x, fg.argsort(x))[0]",
             [2.0, 1.0, 1.0],
@@ -183,6 +205,31 @@ TIES = Section(
             "argmax is the first of the largest, a constant position.",
         ),
         at("x[fg.argmin(x)]", [2.0, 1.0, 1.0], 1, [0, 1, 0], 0, "argmin is the first of the smallest."),
+        at("fg.sort(x)[0]", [2.0, 1.0, 1.0], 1, [0, 1, 0], 0, "Of equal entries the first in x comes first."),
+        at("fg.sort(x, descending=True)[0]", [1.0, 2.0, 2.0], 2, [0, 1, 0], 0, "Descending too."),
+        at("fg.sort(x)[1]", [1.0, NAN], NAN, [0, 1], 0, "NaN counts as the largest."),
+        at("fg.top_k(x, 1).values", [1.0, 2.0, 2.0], [2], [0, 1, 0], 0, "The first of the largest."),
+        at("fg.median(x)", [1.0, 1.0, 1.0], 1, [0, 1, 0], 0, "The one in the middle, in the order of x."),
+        at("fg.median(x)", [1.0, NAN, 2.0], NAN, [0, 1, 0], 0, "The NaN is the result."),
+        at("fg.quantile(x, 0.5)", [1.0, 1.0], 1, [0.5, 0.5], 0, "Half of each, though they are equal."),
+        Kink(
+            "fg.quantile(x, q)",
+            {"x": [1.0, 2.0, 4.0], "q": 0.5},
+            2,
+            ([0, 1, 0], 4),
+            None,
+            "At an element, the slope towards the next one.",
+        ),
+        Kink("fg.quantile(x, q)", {"x": [1.0, 2.0], "q": 1.0}, 2, ([0, 1], 0), None, "There is no next one."),
+        at("fg.unique(x, size=2)[0]", [1.0, 2.0, 1.0], 1, [1, 0, 0], 0, "The place where the value first occurs."),
+        at(
+            "fg.segment_max(x, fg.asarray([0, 0, 1]), 2)",
+            [2.0, 2.0, 3.0],
+            [2, 3],
+            [0.5, 0.5, 1],
+            0,
+            "Equal entries of a segment share.",
+        ),
         Kink("x.at[0].max(v)", {"x": [1.0, 2.0], "v": 1.0}, [1, 2], ([0.5, 1], 0.5), 0, "maximum, at one place."),
         Kink(
             "x.at[fg.asarray([0, 0])].set(v)",
@@ -373,6 +420,93 @@ PRODUCTS = Section(
     ),
 )
 
+SPACE = "The vectors are any basis of the space: that they turn into each other is taken as 0."
+UNIT, NOTHING_LEFT = [[1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]
+
+# Of the determinant of a matrix of two rows, a d - b c, by a, b, c, d.
+TWO_BY_TWO = [[0, 0, 0, 1], [0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0]]
+NOT_TAKEN = "A zero cotangent contributes nothing."
+
+SINGULAR = Section(
+    "Singular matrices",
+    "The derivatives of a determinant are made of products of the other singular values, and divide by none. "
+    "PyTorch's second derivative is NaN where more than one singular value is zero.",
+    (
+        at("fg.linalg.det(x)", [[1.0, 1.0], [1.0, 1.0]], 0, [[1, -1], [-1, 1]], TWO_BY_TWO, "The cofactors."),
+        at("fg.linalg.det(x)", NOTHING_LEFT, 0, NOTHING_LEFT, TWO_BY_TWO, "A polynomial of the entries."),
+        at("fg.linalg.slogdet(x).logabsdet", NOTHING_LEFT, -INF, [[INF, INF], [INF, INF]], None, "As log at 0."),
+        at("fg.where(False, fg.linalg.slogdet(x).logabsdet, 0.0)", NOTHING_LEFT, 0, NOTHING_LEFT, None, NOT_TAKEN),
+    ),
+)
+
+DEGENERATE = Section(
+    "Equal eigenvalues, equal and zero singular values",
+    "The terms 1 / (w_j - w_i) by which vectors of equal values turn into each other are taken as 0, for values that "
+    "are equal up to rounding. What treats equal values alike has its derivative. PyTorch and JAX give NaN or "
+    "infinities for the vectors, and for qr at a zero pivot.",
+    (
+        at("fg.sum(fg.linalg.eigvalsh(x))", UNIT, 2, [[1, 0], [0, 1]], 0, "The trace."),
+        at(
+            "fg.sum(fg.linalg.eigvalsh(x) ** 2)",
+            UNIT,
+            2,
+            [[2, 0], [0, 2]],
+            [[2, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 2]],
+            "The first derivative is right; to the second, equal eigenvalues contribute nothing for each other.",
+        ),
+        at("fg.linalg.eigh(x).eigenvectors[0]", UNIT, [1, 0], NOTHING_LEFT, 0, SPACE),
+        at("fg.sum(fg.real(fg.linalg.eigvals(x)))", UNIT, 2, [[1, 0], [0, 1]], 0, "The trace."),
+        at("fg.real(fg.linalg.eig(x).eigenvectors[0])", UNIT, [1, 0], NOTHING_LEFT, 0, SPACE),
+        at(
+            "fg.sum(fg.linalg.svdvals(x))",
+            UNIT,
+            2,
+            [[1, 0], [0, 1]],
+            [[0, 0, 0, 0], [0, 0.5, -0.5, 0], [0, -0.5, 0.5, 0], [0, 0, 0, 0]],
+            "The nuclear norm, which is smooth here.",
+        ),
+        at(
+            "fg.sum(fg.linalg.svdvals(x))",
+            NOTHING_LEFT,
+            0,
+            NOTHING_LEFT,
+            0,
+            "A singular value of 0 has a corner, and 0 is the middle; PyTorch and JAX give the identity.",
+        ),
+        at("fg.sum(fg.linalg.svdvals(x))", [[1.0, 0.0], [0.0, 0.0]], 1, [[1, 0], [0, 0]], None, "One corner."),
+        at("fg.linalg.svd(x).U[0]", NOTHING_LEFT, [1, 0], NOTHING_LEFT, 0, SPACE),
+        at("fg.linalg.svd(x).U[0]", UNIT, [1, 0], [[0, 0.25], [-0.25, 0]], None, "A rotation of x, half of it in U."),
+        at("fg.linalg.qr(x).Q[0]", NOTHING_LEFT, [1, 0], NOTHING_LEFT, 0, "A zero pivot turns nothing."),
+        at(
+            "fg.linalg.qr(x).R",
+            NOTHING_LEFT,
+            NOTHING_LEFT,
+            [[1, 1], [0, 1]],
+            0,
+            "The upper triangle of Q^H x, with the Q that is there.",
+        ),
+        at("fg.linalg.qr(x).Q[0]", [[1.0, 0.0], [0.0, 0.0]], [1, 0], [[0, 0], [-1, 0]], None, "One zero pivot."),
+    ),
+)
+
+NORMS = Section(
+    "Norms of every order",
+    "Where a norm is 0 every derivative of it is 0, the second one too, and an element that is 0 has the derivative 0. "
+    "Elements, and sums of them, that are equally large or small share.",
+    (
+        at("fg.linalg.norm(x)", [0.0, 0.0], 0, [0, 0], 0, "The norm is a cone: 0 is the middle of its slopes."),
+        at("fg.linalg.norm(x, 1)", [0.0, 2.0], 2, [0, 1], 0, "|x| has a corner there."),
+        at("fg.linalg.norm(x, 1.5)", [0.0, 0.0], 0, [0, 0], 0, "A cone again."),
+        at("fg.linalg.norm(x, 1.5)", [0.0, 2.0], 2, [0, 1], 0, "The true second derivative by the first is infinite."),
+        at("fg.linalg.norm(x, inf)", [2.0, -2.0], 2, [0.5, -0.5], 0, SHARED),
+        at("fg.linalg.norm(x, -inf)", [0.0, 3.0], 0, [0, 0], 0, "|x| has a corner there."),
+        at("fg.linalg.norm(x, 0)", [0.0, 3.0], 1, [0, 0], 0, "It counts, and so is constant but for jumps."),
+        at("fg.linalg.norm(x, -1)", [0.0, 3.0], 0, [0, 0], 0, "A corner, as of |x|."),
+        at("fg.linalg.norm(x)", [[0.0, 0.0], [0.0, 0.0]], 0, [[0, 0], [0, 0]], 0, "The Frobenius norm, a cone."),
+        at("fg.linalg.norm(x, 1)", [[1.0], [-1.0]], 2, [[1], [-1]], 0, "One column, which is the largest."),
+    ),
+)
+
 BRANCHES = Section(
     "The branch of `where` that is not taken",
     "Both branches are computed, and the one that is not taken may be infinite or NaN, and have such derivatives. It "
@@ -414,7 +548,64 @@ BRANCHES = Section(
     ),
 )
 
-SECTIONS = (CORNERS, JUMPS, TIES, POWERS, POLES, INFINITIES, EXPONENTIALS, PRODUCTS, BRANCHES)
+ELEMENTWISE = Section(
+    "Distances, angles, steps and sums of exponentials",
+    "",
+    (
+        Kink("fg.hypot(x, y)", {"x": 0.0, "y": 0.0}, 0, (0, 0), None, "A cone: the middle of its slopes."),
+        Kink("fg.hypot(x, y)", {"x": 0.0, "y": 2.0}, 2, (0, 1), [[0.5, 0], [0, 0]], "Smooth away from the origin."),
+        Kink("fg.hypot(x, y)", {"x": -INF, "y": 1.0}, INF, (-1, 0), 0, LIMITS),
+        Kink("fg.arctan2(y, x)", {"y": 0.0, "x": 0.0}, 0, (0, 0), None, "There is no angle at the origin."),
+        Kink("fg.arctan2(y, x)", {"y": 0.0, "x": -2.0}, np.pi, (-0.5, 0), None, "On the cut, as on both sides of it."),
+        Kink("fg.heaviside(x, y)", {"x": 0.0, "y": 0.5}, 0.5, (0, 1), 0, CONSTANT),
+        Kink("fg.heaviside(x, y)", {"x": 1.0, "y": 0.5}, 1, (0, 0), 0, CONSTANT),
+        Kink("fg.copysign(x, y)", {"x": 0.0, "y": -1.0}, 0, (0, 0), 0, "As abs."),
+        Kink("fg.copysign(x, y)", {"x": 2.0, "y": 0.0}, 2, (1, 0), 0, "A zero has a sign; it does not vary."),
+        Kink("fg.fmax(x, y)", {"x": 2.0, "y": 2.0}, 2, (0.5, 0.5), 0, SHARED),
+        Kink("fg.fmin(x, y)", {"x": 2.0, "y": 2.0}, 2, (0.5, 0.5), 0, SHARED),
+        Kink("fg.fmax(x, y)", {"x": NAN, "y": 2.0}, 2, (0, 1), 0, "What is returned takes it all."),
+        Kink("fg.fmod(x, y)", {"x": 6.0, "y": 3.0}, 0, (1, -2), 0, "1 and -trunc(x / y), as on the right of the jump."),
+        Kink(
+            "fg.logaddexp(x, y)",
+            {"x": -INF, "y": -INF},
+            -INF,
+            (0, 0),
+            0,
+            "A sum of nothing; it stays one when an entry moves.",
+        ),
+        Kink(
+            "fg.logaddexp(x, y)",
+            {"x": INF, "y": INF},
+            INF,
+            (0.5, 0.5),
+            [[0.25, -0.25], [-0.25, 0.25]],
+            "The limit on the diagonal.",
+        ),
+        Kink("fg.logaddexp(x, y)", {"x": INF, "y": 1.0}, INF, (1, 0), 0, LIMITS),
+        Kink("fg.logaddexp(x, y)", {"x": -INF, "y": 1.0}, 1, (0, 1), 0, ABSENT),
+        at("fg.cbrt(x)", 0.0, 0, INF, -INF, FROM_RIGHT),
+        at("fg.sinc(x)", 0.0, 1, 0, -(np.pi**2) / 3, "Smooth: the derivatives of its power series."),
+        at("fg.fabs(x)", 0.0, 0, 0, 0, "The middle of the slopes -1 and 1."),
+        at("fg.nan_to_num(x)", NAN, 0, 0, 0, "What is put there is constant."),
+        at("fg.angle(x)", 0.0, 0, 0, None, "There is no angle at 0."),
+    ),
+)
+
+SECTIONS = (
+    CORNERS,
+    JUMPS,
+    TIES,
+    POWERS,
+    POLES,
+    INFINITIES,
+    EXPONENTIALS,
+    PRODUCTS,
+    SINGULAR,
+    DEGENERATE,
+    NORMS,
+    BRANCHES,
+    ELEMENTWISE,
+)
 KINKS = tuple(kink for section in SECTIONS for kink in section.kinks)
 
 

@@ -32,10 +32,19 @@ from operation_row import (
     with_shape,
 )
 from operation_table_arrays import ARRAY_ROWS
+from operation_table_assembling import ASSEMBLING_ROWS
 from operation_table_control import CONTROL_ROWS
+from operation_table_cumulative import CUMULATIVE_ROWS
 from operation_table_custom import CUSTOM_ROWS
+from operation_table_decompositions import DECOMPOSITION_ROWS
+from operation_table_fourier import FOURIER_ROWS
 from operation_table_functions import FUNCTION_ROWS
+from operation_table_norms import NORM_ROWS
+from operation_table_order import ORDER_ROWS
+from operation_table_pairs import PAIR_ROWS
 from operation_table_shapes import PRIMITIVES, SHAPE_ROWS
+from operation_table_special import SPECIAL_ROWS
+from operation_table_systems import SYSTEM_ROWS
 from scipy import special
 
 import fgrad as fg
@@ -205,8 +214,8 @@ ELEMENTWISE = [
         ("where",),
         np.where,
     ),
-    binary("maximum", "fhiub", smooth=((-2, 0), (0.1, 2))),
-    binary("minimum", "fhiub", smooth=((-2, 0), (0.1, 2))),
+    binary("maximum", "fhciub", smooth=((-2, 0), (0.1, 2))),
+    binary("minimum", "fhciub", smooth=((-2, 0), (0.1, 2))),
     Row(
         "clip",
         fg.clip,
@@ -406,4 +415,21 @@ def _sorted_axes(ndim: int) -> st.SearchStrategy[tuple[int, ...]]:
     return st.sets(st.integers(0, ndim - 1), min_size=1).map(lambda axes: tuple(sorted(axes))) if ndim else st.just(())
 
 
-ROWS = [*ELEMENTWISE, *REDUCTIONS, *SHAPE_ROWS, *ARRAY_ROWS, *CONTROL_ROWS, *CUSTOM_ROWS, *FUNCTION_ROWS]
+ROWS = [
+    *ELEMENTWISE,
+    *REDUCTIONS,
+    *SHAPE_ROWS,
+    *ARRAY_ROWS,
+    *ASSEMBLING_ROWS,
+    *CONTROL_ROWS,
+    *CUMULATIVE_ROWS,
+    *CUSTOM_ROWS,
+    *DECOMPOSITION_ROWS,
+    *FOURIER_ROWS,
+    *FUNCTION_ROWS,
+    *NORM_ROWS,
+    *ORDER_ROWS,
+    *PAIR_ROWS,
+    *SPECIAL_ROWS,
+    *SYSTEM_ROWS,
+]

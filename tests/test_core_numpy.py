@@ -145,14 +145,8 @@ def test_numpy_options_that_counterparts_know():
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (np.linalg.svd, r"np\.linalg\.svd"),
-        (np.median, r"np\.median"),
-        (lambda t: np.full_like(A, t[0, 0]), r"np\.copyto"),
-        (np.gradient, r"np\.gradient"),
-        (np.modf, r"np\.modf"),
-        (np.fft.fft, r"np\.fft\.fft"),
-        (np.add.accumulate, r"np\.add\.accumulate"),
-        (lambda t: np.add.outer(t, t), r"np\.add\.outer"),
+        (lambda t: np.polyfit(t[0], t[1], 1), r"np\.polyfit"),
+        (np.hypot.accumulate, r"np\.hypot\.accumulate"),
         (lambda t: np.add.reduceat(t, [0, 1]), r"np\.add\.reduceat"),
         (lambda t: np.sin(t, where=X > 0), r"np\.sin with where="),
         (np.hypot.reduce, r"np\.hypot\.reduce"),
@@ -165,7 +159,7 @@ def test_a_numpy_function_without_counterpart_raises(call, name, concrete):
 
 
 def test_options_without_counterpart_raise():
-    for call in (lambda t: np.sum(t, nonsense=1), lambda t: np.reshape(t, (3, 2), order="F")):
+    for call in (lambda t: np.sum(t, nonsense=1), lambda t: np.reshape(t, (3, 2), order="B")):
         with pytest.raises((TypeError, ValueError)):
             call(fg.asarray(X))
 

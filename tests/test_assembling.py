@@ -1,0 +1,89 @@
+"""Assembling, selecting and grids: values as NumPy's where rows do not reach, errors, and what changes in place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fgrad as fg
+from fgrad.errors import ImmutableError, ShapeError, TracerConversionError
+from fgrad.testing import check_grads
+
+Y = np.array([[0.6, -1.3, 2.2], [1.1, 0.3, -2.8]])
+MUTATORS = [
+    (np.fill_diagonal, (Y, 1.0)),
+    (np.put, (Y, 0, 1.0)),
+    (np.put_along_axis, (Y, np.array([[0]]), 1.0, 1)),
+    (np.place, (Y, Y > 0, 1.0)),
+    (np.putmask, (Y, Y > 0, 1.0)),
+    (np.copyto, (Y, 1.0)),
+]
+
+
+@pytest.mark.parametrize(("function", "args"), MUTATORS, ids=lambda value: getattr(value, "__name__", ""))
+def test_what_changes_an_array_names_what_returns_a_new_one(function, args):
+    with pytest.raises(ImmutableError, match=rf"np\.{function.__name__} .*a Tensor never changes.*(\.at|fg\.where)"):
+        function(fg.asarray(args[0]), *args[1:])
+
+
+INSERTIONS = [
+    (1, 2.0, None),
+    (1, Y[:, 0], 1),
+    ([1], Y[:, :1], 1),
+    ([2, 0], Y[:, :2], 1),
+    (slice(0, 2), 7.0, 1),
+    (np.array([True, False]), 7.0, 0),
+    (-1, 1.0, 1),
+]
+
+
+@pytest.mark.parametrize(("place", "values", "axis"), INSERTIONS)
+def test_insert(place, values, axis):
+    np.testing.assert_array_equal(fg.insert(Y, place, values, axis), np.insert(Y, place, values, axis))
+    check_grads(lambda x, v: fg.insert(x, place, v, axis), (Y, np.asarray(values)), 1)
+
+
+def test_positions_out_of_range():
+    with pytest.raises(ShapeError, match=r"\[delete\] on shape \(2, 3\): index 5 is out of bounds"):
+        fg.delete(Y, 5, 0)
+    with pytest.raises(ShapeError, match="choose"):
+        fg.choose([0, 3, 0], [Y[0], Y[1]])
+
+
+def test_piecewise_calls_each_function_with_its_piece_and_in_a_graph_with_all():
+    pieces = [lambda v: -v, fg.sqrt]
+    f = lambda x: fg.piecewise(x, [x < 0], pieces)
+    expected = np.where(Y < 0, -Y, np.sqrt(np.abs(Y)))
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(f(Y), expected)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(fg.make_graph(f)(fg.asarray(Y))(fg.asarray(Y)), expected)
+        np.testing.assert_array_equal(fg.vmap(f)(Y), expected)
+    check_grads(f, (Y,), 2)
+
+
+def test_trim_zeros_keeps_the_gradient_and_needs_values():
+    x = np.array([0.0, 1.0, 0.0, 2.0, 0.0])
+    np.testing.assert_array_equal(fg.grad(lambda x: fg.sum(fg.trim_zeros(x) ** 2))(x), [0, 2, 0, 4, 0])
+    with pytest.raises(TracerConversionError, match=r"\[trim_zeros\] the shape of the result depends on"):
+        fg.make_graph(fg.trim_zeros)(fg.asarray(x))
+
+
+def test_blocks_nested_unevenly():
+    with pytest.raises(ShapeError, match="nested equally deep"):
+        fg.block([[Y], Y])
+
+
+def test_indices_of_triangles_of_a_matrix():
+    tensor = fg.asarray(Y)
+    for function in (np.tril_indices_from, np.triu_indices_from):
+        for found, expected in zip(function(tensor), function(Y), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert len(np.diag_indices_from(tensor[:, :2])) == 2
+
+
+def test_progressions_are_differentiable_by_their_ends():
+    ends = (np.array(1.5), np.array(4.0))
+    check_grads(lambda a, b: fg.geomspace(a, b, 5), ends, 2)
+    check_grads(lambda a, b, base: fg.logspace(a, b, 5, base=base), (*ends, np.array(2.0)), 2)
+    np.testing.assert_allclose(fg.geomspace(-1, -1000, 4), np.geomspace(-1, -1000, 4))

@@ -1,0 +1,131 @@
+"""Elementwise functions beyond their rows of the operation table: high orders, ufunc methods, forms and errors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import fgrad as fg
+from fgrad.core.late import load_late_modules
+from fgrad.core.protocols import UFUNC_COUNTERPARTS
+from fgrad.errors import DtypeError, ImmutableError, TracerConversionError
+
+X = np.array([[0.6, -1.3], [2.2, 0.4]])
+Y = np.array([0.5, -0.25])
+
+
+def derivatives(f, x, count):
+    found = []
+    for _ in range(count):
+        found.append(float(f(x)))
+        f = fg.grad(f)
+    return found
+
+
+def test_sinc_has_all_its_derivatives_at_zero():
+    """sinc(x) = sum of (-1)^k (pi x)^(2k) / (2k+1)!."""
+    expected = [(-1) ** (n // 2) * math.pi**n / (n + 1) if n % 2 == 0 else 0.0 for n in range(9)]
+    np.testing.assert_allclose(derivatives(fg.sinc, 0.0, 9), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("x", [1e-9, 0.1, 0.31, 0.64, 1.0, 1.6, 2.3])
+def test_derivatives_of_sinc_against_the_integral_that_it_is(x):
+    """sinc(x) is the integral of cos(pi x t) over t from 0 to 1, and may be differentiated inside of it."""
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    t = (nodes + 1) / 2
+    expected = [np.sum(weights / 2 * (np.pi * t) ** n * np.cos(np.pi * x * t + n * np.pi / 2)) for n in range(6)]
+    np.testing.assert_allclose(derivatives(fg.sinc, x, 6), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_every_ufunc_of_numpy_has_a_counterpart_or_names_itself():
+    load_late_modules()
+    ufuncs = {name: getattr(np, name) for name in dir(np) if isinstance(getattr(np, name), np.ufunc)}
+    assert [name for name, ufunc in ufuncs.items() if ufunc not in UFUNC_COUNTERPARTS] == ["isnat"]
+    with pytest.raises(TracerConversionError, match=r"np\.isnat"):
+        np.isnat(fg.asarray([1.0]))
+
+
+@pytest.mark.parametrize("ufunc", [np.add, np.subtract, np.hypot, np.arctan2, np.logaddexp, np.maximum, np.power])
+def test_outer(ufunc):
+    x, y = np.abs(X), Y
+    found = ufunc.outer(fg.asarray(x), y)
+    assert isinstance(found, fg.Tensor)
+    np.testing.assert_array_equal(found, ufunc.outer(x, y))
+    np.testing.assert_array_equal(ufunc.outer(x, fg.asarray(y)), ufunc.outer(x, y))
+
+
+@pytest.mark.parametrize("ufunc", [np.add, np.multiply, np.maximum, np.minimum, np.logaddexp])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_accumulate(ufunc, axis):
+    found = ufunc.accumulate(fg.asarray(X), axis=axis)
+    assert isinstance(found, fg.Tensor)
+    np.testing.assert_allclose(found, ufunc.accumulate(X, axis=axis), rtol=1e-14)
+    np.testing.assert_array_equal(
+        ufunc.accumulate(fg.asarray(X)), found if axis == 0 else ufunc.accumulate(fg.asarray(X), axis=0)
+    )
+
+
+def test_what_ufuncs_refuse():
+    x = fg.asarray(X)
+    with pytest.raises(TracerConversionError, match="where="):
+        np.hypot(x, 1.0, where=X > 0)
+    with pytest.raises(ImmutableError, match="out="):
+        np.hypot(x, 1.0, out=np.zeros((2, 2)))
+    with pytest.raises(TracerConversionError, match=r"np\.add\.reduceat"):
+        np.add.reduceat(x, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        *[("acos", "arccos"), ("acosh", "arccosh"), ("asin", "arcsin"), ("asinh", "arcsinh"), ("atan", "arctan")],
+        *[("atanh", "arctanh"), ("atan2", "arctan2"), ("bitwise_invert", "bitwise_not"), ("pow", "power")],
+        *[("bitwise_left_shift", "left_shift"), ("bitwise_right_shift", "right_shift"), ("radians", "deg2rad")],
+        *[("degrees", "rad2deg"), ("around", "round"), ("concat", "concatenate")],
+    ],
+)
+def test_names_of_the_array_api_standard(name, same):
+    assert getattr(fg, name) is getattr(fg, same)
+
+
+def test_several_results():
+    x = np.array([1.5, -2.25, 0.0])
+    for name, args in {"modf": (x,), "frexp": (x,), "divmod": (x, 0.7)}.items():
+        expected = getattr(np, name)(*args)
+        for function in (getattr(fg, name), getattr(np, name)):
+            found = function(fg.asarray(x), *args[1:])
+            assert isinstance(found, tuple)
+            for one, other in zip(found, expected, strict=True):
+                assert one.dtype == other.dtype
+                np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(fg.grad(lambda x: fg.sum(fg.frexp(x)[0]))(fg.asarray(x)), 1 / np.array([2.0, 4, 1]))
+    np.testing.assert_array_equal(fg.grad(lambda x: fg.sum(fg.modf(x)[1]))(fg.asarray(x)), np.zeros(3))
+
+
+def test_the_remainder_of_a_quotient_that_rounds_to_a_whole_number():
+    """1.0 / 0.1 is 10 in floating point, but fmod takes 0.1 off nine times."""
+    assert float(fg.grad(fg.fmod, 1)(1.0, 0.1)) == -9
+
+
+def test_a_real_part_that_is_close_keeps_its_gradient():
+    found = fg.grad(lambda z: fg.sum(fg.real_if_close(z)))(fg.asarray([2.0 + 0j]))
+    np.testing.assert_array_equal(found, [1.0 + 0j])
+
+
+def test_replacements_that_are_tensors_have_gradients():
+    x = fg.asarray([1.0, np.nan, np.inf, -np.inf])
+    found = fg.grad(lambda *fills: fg.sum(fg.nan_to_num(x, True, *fills) ** 2), (0, 1, 2))(1.5, 2.0, -3.0)
+    np.testing.assert_array_equal(found, [3.0, 4.0, -6.0])
+
+
+def test_dtypes_without_the_function_are_named():
+    with pytest.raises(DtypeError, match=r"\[hypot\]"):
+        fg.hypot(fg.asarray([1j]), 1.0)
+    with pytest.raises(DtypeError, match=r"\[gcd\]"):
+        fg.gcd(fg.asarray([1.0]), 2)
+    with pytest.raises(DtypeError, match=r"\[ldexp\]"):
+        fg.ldexp(fg.asarray([1.0]), fg.asarray([1.0]))
+    with pytest.raises(DtypeError, match=r"\[isposinf\]"):
+        fg.isposinf(fg.asarray([1j]))
