@@ -87,3 +87,22 @@ def test_progressions_are_differentiable_by_their_ends():
     check_grads(lambda a, b: fg.geomspace(a, b, 5), ends, 2)
     check_grads(lambda a, b, base: fg.logspace(a, b, 5, base=base), (*ends, np.array(2.0)), 2)
     np.testing.assert_allclose(fg.geomspace(-1, -1000, 4), np.geomspace(-1, -1000, 4))
+
+
+@pytest.mark.parametrize("options", [{}, {"endpoint": False}, {"axis": -1}, {"dtype": "int32"}, {"num": 1}, {"num": 0}])
+def test_linspace_is_numpys_traced_or_not(options):
+    start, stop = np.asarray([0.3, -2.0], np.float32), np.float32(7.1)
+    expected = np.linspace(start, stop, **{"num": 6, **options})
+    found = fg.linspace(fg.asarray(start), fg.asarray(stop), **{"num": 6, **options})
+    staged = fg.make_graph(lambda a, b: fg.linspace(a, b, **{"num": 6, **options}))(start, stop).evaluate(start, stop)[
+        0
+    ]
+    for result in (found, staged):
+        assert (result.dtype, result.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_allclose(np.asarray(result), expected, rtol=1e-6)
+
+
+def test_linspace_gives_the_step():
+    samples, step = np.linspace(fg.asarray(1.0), 3.0, 5, retstep=True)
+    assert (samples.tolist(), float(step)) == ([1.0, 1.5, 2.0, 2.5, 3.0], 0.5)
+    check_grads(lambda a, b: fg.linspace(a, b, 4, retstep=True), (0.5, 2.0), order=2)

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from fgrad.core.bind import Tracer, bind_creation, staging
+from fgrad.core.bind import Tracer, bind_creation, is_weak, staging
 from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.methods import operations
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, shape_dtype_of
@@ -16,7 +16,9 @@ from fgrad.core.tensor import ArrayLike, Tensor, adopt, as_numeric_array, to_ten
 from fgrad.ops.arguments import as_operand, check_device, shape_tuple
 from fgrad.ops.declare import constant, stands_for
 from fgrad.ops.joining import stack
-from fgrad.ops.shaping import astype
+from fgrad.ops.logic import floor
+from fgrad.ops.selection import where
+from fgrad.ops.shaping import astype, moveaxis
 from fgrad.ops.structure import broadcast, convert
 
 __all__ = [
@@ -260,19 +262,25 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     return bind_creation(arange_p, start=low, stop=high, step=stride, dtype=wanted)
 
 
+@stands_for(np.linspace)
 def linspace(
     start: ArrayLike,
     stop: ArrayLike,
-    /,
     num: int = 50,
-    *,
     endpoint: bool = True,
+    retstep: bool = False,
     dtype: Any = None,
+    axis: int = 0,
+    *,
     device: Any = None,
-) -> Tensor:
+) -> Any:
     """`num` evenly spaced numbers from `start` to `stop`, which is the last unless ``endpoint=False``.
 
-    Number i is start (1 - t_i) + stop t_i with t_i = i / (num - 1): differentiable by both ends.
+    Number i is start + i (stop - start) / (num - 1), or / num without the endpoint: differentiable by both ends. Ends
+    that are arrays broadcast, and the samples lie along `axis` of the result.
+
+    Returns:
+        The samples; with ``retstep=True`` a pair of them and the distance between two.
 
     Raises:
         ShapeError: when `num` is negative.
@@ -281,19 +289,41 @@ def linspace(
     >>> fg.linspace(0.0, 1.0, 3)
     Tensor([0. , 0.5, 1. ], dtype=float64)
     """
-    check_device(device, "linspace")
+    if device is not None:
+        check_device(device, "linspace")
     count = operator.index(num)
     if count < 0:
         message = f"[linspace] the number of samples cannot be negative: {count}"
         raise ShapeError(at_user_line(message))
     if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
-        sample: Any = np.linspace
-        return adopt(sample(start, stop, count, endpoint=endpoint, dtype=dtype))
+        ends = [end if type(end) in PYTHON_NUMBERS else as_numeric_array(end) for end in (start, stop)]
+        points, step = np.linspace(*ends, count, endpoint, retstep=True, dtype=dtype, axis=axis)  # type: ignore[call-overload]
+        return (adopt(points), adopt(np.asarray(step))) if retstep else adopt(points)
+    samples, distance = _sample(start, stop, count, endpoint=endpoint)
+    if dtype is not None:
+        wanted = np.dtype(dtype)
+        samples = astype(floor(samples) if wanted.kind in "iu" else samples, wanted)
+    samples = moveaxis(samples, 0, axis)
+    return (samples, distance) if retstep else samples
+
+
+def _sample(start: Any, stop: Any, count: int, *, endpoint: bool) -> tuple[Any, Any]:
+    """The samples along the first axis, and their distance; NaN of a single one, as in NumPy."""
     low, high = as_operand(start), as_operand(stop)
-    rank = max(len(low.shape), len(high.shape))
-    fraction = np.linspace(0.0, 1.0, count, endpoint=endpoint).reshape((count,) + (1,) * rank)
-    points: Any = to_tensor(1 - fraction) * low + to_tensor(fraction) * high
-    return points if dtype is None else astype(points, dtype)
+    wanted = np.result_type(*[0.0 if is_weak(end) else as_operand(end).dtype for end in (start, stop)], 1.0)
+    low, high = convert(low, wanted), convert(high, wanted)
+    difference = high - low
+    intervals = count - 1 if endpoint else count
+    shape = (count,) + (1,) * len(difference.shape)
+    positions = to_tensor(np.arange(count, dtype=wanted).reshape(shape))
+    if intervals < 1:
+        return positions * difference + low, difference * np.nan
+    step = difference / intervals
+    samples = positions * step + low
+    if endpoint:
+        # The last is the end itself, free of rounding.
+        samples = where(to_tensor(np.arange(count).reshape(shape) == count - 1), high, samples)
+    return samples, step
 
 
 eye_p = constant(

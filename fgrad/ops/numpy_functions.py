@@ -17,7 +17,7 @@ from fgrad.core.tensor import Tensor, lock, to_tensor
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of
 from fgrad.ops.contractions import diagonal
 from fgrad.ops.counting import compress
-from fgrad.ops.creation import arange, array, asarray, empty, eye, identity, linspace, ones, zeros
+from fgrad.ops.creation import arange, array, asarray, empty, eye, identity, ones, zeros
 from fgrad.ops.cumulative import cumprod
 from fgrad.ops.declare import stands_for
 from fgrad.ops.logic import round
@@ -48,7 +48,6 @@ def _min_scalar_type(a: Any) -> np.dtype[Any]:
 
 
 FUNCTION_COUNTERPARTS[np.around] = round
-FUNCTION_COUNTERPARTS.setdefault(np.linspace, linspace)
 
 # Functions that create arrays of the kind that `like=` shows.
 _function: Any
