@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", default="", help="functions whose name contains this")
     parser.add_argument("--all", action="store_true", help="show those below the target too")
+    parser.add_argument("--peers-python", metavar="PATH", help="taken and not used: the only peer here is NumPy")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")

@@ -510,3 +510,9 @@ def test_masks_have_the_lengths_of_their_axes(index, axis, found):
 def test_updates_in_rounds_need_a_known_index():
     update = fg.vmap(lambda x, i: x.at[i].multiply(2.0))
     raises(TypeError, lambda: update(X, I), "need an index with known values", "Use .add or .set")
+
+
+@pytest.mark.parametrize("mode", ["wrap", "clip"])
+def test_take_by_small_integers_from_a_long_axis(mode):
+    x, positions = np.arange(300.0), np.array([0, 7, 255], np.uint8)
+    np.testing.assert_array_equal(np.asarray(fg.take(x, positions, mode=mode)), np.take(x, positions, mode=mode))

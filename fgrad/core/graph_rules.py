@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from fgrad.core.batching import BatchTracer, open_batch
-from fgrad.core.bind import Tracer
 from fgrad.core.dual import open_dual, tangent_of
 from fgrad.core.errors import NotDifferentiableError, TreeError, at_user_line
 from fgrad.core.graph import Graph, Operand
 from fgrad.core.methods import operations
 from fgrad.core.primal import is_inexact_value, lower, zeros_for
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
-from fgrad.core.staging import stage
+from fgrad.core.staging import stage, stage_closed
 from fgrad.core.tape import TapeTracer, open_tape, walk_back
 
 __all__ = ["batch_graph", "jvp_graph", "vjp_graph"]
@@ -72,8 +71,8 @@ def vjp_graph(graph: Graph, wanted_inputs: Sequence[bool], given_cotangents: Seq
         backwards.append(backward_graph)
         return [*values, *residuals]
 
-    forward_graph, captured = stage(forward, [variable.aval for variable in graph.inputs], "vjp_graph")
-    return _closed(forward_graph, captured), backwards[0]
+    forward_graph = stage_closed(forward, [variable.aval for variable in graph.inputs], "vjp_graph")
+    return forward_graph, backwards[0]
 
 
 def jvp_graph(graph: Graph, given_tangents: Sequence[bool]) -> Graph:
@@ -106,7 +105,7 @@ def jvp_graph(graph: Graph, given_tangents: Sequence[bool]) -> Graph:
         ]
 
     avals = [*[variable.aval for variable in graph.inputs], *map(_strong, marked)]
-    return _closed(*stage(push, avals, "jvp_graph"))
+    return stage_closed(push, avals, "jvp_graph")
 
 
 def batch_graph(
@@ -145,16 +144,11 @@ def batch_graph(
         ShapeDtype((size, *variable.aval.shape), variable.aval.dtype) if own else variable.aval
         for variable, own in zip(graph.inputs, batched_inputs, strict=True)
     ]
-    return _closed(*stage(batched, avals, "vmap")), tuple(found)
+    return stage_closed(batched, avals, "vmap"), tuple(found)
 
 
 def _strong(aval: ShapeDtype) -> ShapeDtype:
     return ShapeDtype(aval.shape, aval.dtype)
-
-
-def _closed(graph: Graph, captured: list[Tracer]) -> Graph:
-    assert not captured, "a graph is closed, and so is what is made of it"
-    return graph
 
 
 def _require_marks(

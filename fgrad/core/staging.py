@@ -15,7 +15,7 @@ from fgrad.core.primitive import Primitive
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
 from fgrad.core.tensor import ConcreteTensor, index_hint, refuse_conversion, to_tensor
 
-__all__ = ["GraphTrace", "GraphTracer", "stage"]
+__all__ = ["GraphTrace", "GraphTracer", "stage", "stage_closed"]
 
 
 @attrs.frozen(eq=False, repr=False, str=False, init=False)
@@ -144,3 +144,10 @@ def _output_operand(trace: GraphTrace, value: Any, position: int) -> Operand:
     except DtypeError as error:
         message = f"output {position} of the function given to {trace.name} is not a number or an array: {error}"
         raise DtypeError(message) from None
+
+
+def stage_closed(function: Callable[..., Sequence[Any]], avals: Sequence[ShapeDtype], name: str) -> Graph:
+    """The graph of a function that is made of graphs, and so captures nothing."""
+    graph, captured = stage(function, avals, name)
+    assert not captured, "a graph is closed, and so is what is made of it"
+    return graph

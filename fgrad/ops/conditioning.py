@@ -47,6 +47,8 @@ def _batch_rank(primitive: Primitive, batched: tuple[bool, ...], x: Any, **param
 
 
 def _evaluate_rank(x: Array, tol: float | None, hermitian: bool, rtol: float | None) -> Any:
+    if not x.size:
+        return np.zeros(x.shape[:-2], np.intp)  # NumPy before 2.4 refuses it
     return np.asarray(np.linalg.matrix_rank(x, tol, hermitian, rtol=rtol), np.intp)
 
 

@@ -16,6 +16,7 @@ from fgrad.core.primal import zeros_for
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.reuse import alternatives
 from fgrad.core.shape import ShapeDtype
+from fgrad.core.staging import stage_closed
 from fgrad.core.tensor import adopt
 from fgrad.ops.declare import batch_size
 from fgrad.ops.indexing import getitem
@@ -29,18 +30,17 @@ from fgrad.ops.staged import (
     aval_of,
     batch_call,
     concrete_value,
-    fit_value,
     is_staging,
     join_avals,
     join_captures,
     require_callable,
     require_integer,
     require_predicate,
-    restage,
     run_graph,
     stage_function,
     take_apart,
     value_of,
+    with_outputs,
 )
 from fgrad.ops.structure import repeat_over_examples, reshape_to
 
@@ -157,7 +157,7 @@ def _branch_staged(
                 staged.append(_stage_branch(operation, function, name, avals, form))
     graphs, captured = join_captures(staged)
     joined = _join_results(operation, staged, names)
-    fitted = [_with_outputs(graph, joined, operation) for graph in graphs]
+    fitted = [with_outputs(graph, joined, operation) for graph in graphs]
     values = [value_of(leaf) for leaf in leaves]
     return staged[0].form.build(bind_creation(cond_p, index, *captured, *values, branches=tuple(fitted)))
 
@@ -191,17 +191,6 @@ def _join_results(operation: str, staged: list[StagedFunction], names: Sequence[
             raise (ShapeError if len(shapes) > 1 else DtypeError)(at_user_line(message))
         joined.append(aval)
     return joined
-
-
-def _with_outputs(graph: Graph, avals: list[ShapeDtype], operation: str) -> Graph:
-    """The graph with its outputs converted to these types."""
-    if [output.aval for output in graph.outputs] == avals:
-        return graph
-
-    def converted(*inputs: Any) -> list[Any]:
-        return [fit_value(out, aval) for out, aval in zip(graph.evaluate(*inputs), avals, strict=True)]
-
-    return restage(converted, [variable.aval for variable in graph.inputs], operation)
 
 
 # The primitive. Its operands are the index (or the predicate; branch 0 is that of False) and the branches' inputs.
@@ -301,7 +290,7 @@ class _Residuals:
             return backward.evaluate(*[values[place] for place in order], *values[len(direct) + len(avals) :])
 
         inputs = [*[forward.inputs[place].aval for place in direct], *avals]
-        return restage(taken, [*inputs, *[variable.aval for variable in backward.inputs[count:]]], "cond")
+        return stage_closed(taken, [*inputs, *[variable.aval for variable in backward.inputs[count:]]], "cond")
 
 
 def _union(groups: Sequence[list[ShapeDtype]]) -> list[ShapeDtype]:

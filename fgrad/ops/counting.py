@@ -317,11 +317,12 @@ def bincount(
             raise ShapeError(at_user_line(message))
         if not is_traced(sums):
             known = None if sums is None else plain(sums)
-            return adopted(np.bincount(values, known, minlength))
+            # NumPy before 2.3 does not count in unsigned integers of 64 bits.
+            return adopted(np.bincount(values.astype(_INTP) if kind == "u" else values, known, minlength))
         length = max(int(values.max(initial=-1)) + 1, operator.index(minlength))
     if sums is None:
         sums = np.ones(shape, np.intp)
-    if kind == "b":
+    if kind in "bu":
         numbers = convert(numbers, _INTP)
     return add_segments(sums, numbers, _checked_size(length, "bincount"))
 

@@ -476,6 +476,8 @@ def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None, *, mode: 
     place = axis_index(axis, len(operand.shape), "take")
     positions: Any = as_operand(indices)
     length = operand.shape[place]
+    if mode in ("wrap", "clip"):
+        positions = astype(positions, np.intp)  # the length may be more than their own dtype holds
     if mode == "wrap":
         positions = positions % length
     elif mode == "clip":

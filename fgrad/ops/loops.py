@@ -19,7 +19,7 @@ from fgrad.core.primal import PrimalTracer
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.reuse import rehearsal
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
-from fgrad.core.staging import stage
+from fgrad.core.staging import stage, stage_closed
 from fgrad.ops.control_flow import bind_cond, select_examples
 from fgrad.ops.declare import batch_size
 from fgrad.ops.reductions import any as any_of
@@ -37,7 +37,6 @@ from fgrad.ops.staged import (
     require_callable,
     require_integer,
     require_predicate,
-    restage,
     run_graph,
     settle,
     split,
@@ -361,7 +360,7 @@ def _bounded_body(cond: Graph, body: Graph, cond_consts: int, body_consts: int) 
         asked, constants, state = split(values, cond_consts, body_consts)
         return bind_cond(cond.evaluate(*asked, *state)[0], [*constants, *state], [identity, body])
 
-    return restage(step, [*avals_of(cond.inputs[:cond_consts]), *avals_of(body.inputs)], "while_loop")
+    return stage_closed(step, [*avals_of(cond.inputs[:cond_consts]), *avals_of(body.inputs)], "while_loop")
 
 
 def _while_vjp(
@@ -440,8 +439,8 @@ def _masked_graphs(asking: Graph, stepping: Graph, asked: int, avals: list[Shape
         kept = [new if new is old else select_examples(active, new, old) for new, old in zip(after, state, strict=True)]
         return [*asking.evaluate(*of_condition, *kept), *kept]
 
-    some = restage(lambda active, *_: [any_of(active)], avals[consts:], "while_loop")
-    return some, restage(step, avals, "while_loop")
+    some = stage_closed(lambda active, *_: [any_of(active)], avals[consts:], "while_loop")
+    return some, stage_closed(step, avals, "while_loop")
 
 
 while_p = register(

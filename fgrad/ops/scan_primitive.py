@@ -16,10 +16,11 @@ from fgrad.core.methods import operations
 from fgrad.core.primal import zeros_for
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
+from fgrad.core.staging import stage_closed
 from fgrad.ops.control_flow import tangent_part
 from fgrad.ops.declare import as_batch, batch_size
 from fgrad.ops.shaping import moveaxis
-from fgrad.ops.staged import active_outputs, as_number, avals_of, fit_value, restage, run_graph, split, strong
+from fgrad.ops.staged import active_outputs, as_number, avals_of, run_graph, split, strong, with_outputs
 from fgrad.ops.structure import repeat_over_examples
 
 __all__ = [
@@ -188,14 +189,7 @@ def scan_forward(
 def _with_arrays(body: Graph, carry: int) -> Graph:
     """The body with arrays for Python numbers among its ys, which are stacked."""
     avals = [output.aval for output in body.outputs]
-    fitted = [*avals[:carry], *[strong(aval) for aval in avals[carry:]]]
-    if fitted == avals:
-        return body
-
-    def converted(*values: Any) -> list[Any]:
-        return [fit_value(out, aval) for out, aval in zip(body.evaluate(*values), fitted, strict=True)]
-
-    return restage(converted, [variable.aval for variable in body.inputs], "scan")
+    return with_outputs(body, [*avals[:carry], *map(strong, avals[carry:])], "scan")
 
 
 @attrs.frozen(eq=False)
@@ -297,7 +291,7 @@ def scan_vjp(
         *constants,
         *start,
         *xs,
-        body=restage(plan.step, [*avals_of(constants), *avals_of(start), *rows], "scan"),
+        body=stage_closed(plan.step, [*avals_of(constants), *avals_of(start), *rows], "scan"),
         consts=len(constants),
         carry=len(start),
         length=length,

@@ -18,7 +18,7 @@ from fgrad.core.primitive import Primitive, register
 from fgrad.core.pytree import Structure, flatten, flatten_up_to, flatten_with_path, unflatten
 from fgrad.core.reuse import alternatives
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
-from fgrad.core.staging import stage
+from fgrad.core.staging import stage, stage_closed
 from fgrad.core.tensor import NUMERIC, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.ops.structure import convert, fit_tangent, unbroadcast
 
@@ -41,7 +41,6 @@ __all__ = [
     "require_callable",
     "require_integer",
     "require_predicate",
-    "restage",
     "run_graph",
     "settle",
     "split",
@@ -50,6 +49,7 @@ __all__ = [
     "strong_value",
     "take_apart",
     "value_of",
+    "with_outputs",
 ]
 
 T = TypeVar("T")
@@ -366,11 +366,15 @@ def join_captures(functions: Sequence[StagedFunction]) -> tuple[list[Graph], lis
     return graphs, list(union.values())
 
 
-def restage(function: Callable[..., Sequence[Any]], avals: Sequence[ShapeDtype], operation: str) -> Graph:
-    """The graph of a function that is made of graphs and so captures nothing."""
-    graph, captured = stage(function, avals, operation)
-    assert not captured, "a graph is closed, and so is what is made of it"
-    return graph
+def with_outputs(graph: Graph, avals: Sequence[ShapeDtype], operation: str) -> Graph:
+    """The graph with its outputs converted to these types."""
+    if [output.aval for output in graph.outputs] == list(avals):
+        return graph
+
+    def converted(*inputs: Any) -> list[Any]:
+        return [fit_value(out, aval) for out, aval in zip(graph.evaluate(*inputs), avals, strict=True)]
+
+    return stage_closed(converted, [variable.aval for variable in graph.inputs], operation)
 
 
 def split(operands: Sequence[T], first: int, second: int) -> tuple[Sequence[T], Sequence[T], Sequence[T]]:

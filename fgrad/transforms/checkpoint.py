@@ -16,11 +16,11 @@ from fgrad.core.primal import zeros_for
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.pytree import flatten, unflatten
 from fgrad.core.shape import PYTHON_NUMBERS, shape_dtype_of
-from fgrad.core.staging import stage
+from fgrad.core.staging import stage, stage_closed
 from fgrad.core.tape import TapeTracer, open_tape, walk_back
 from fgrad.core.tensor import NUMERIC, to_tensor
 from fgrad.ops.declare import batch_size
-from fgrad.ops.staged import Form, restage, run_graph, strong, take_apart, value_of
+from fgrad.ops.staged import Form, run_graph, strong, take_apart, value_of
 from fgrad.transforms.calling import function_name, require_function
 from fgrad.transforms.static_arguments import Static, static_arguments
 
@@ -169,7 +169,7 @@ def _backward_graph(graph: Graph, wanted: Sequence[bool], given: Sequence[bool])
         return [zeros_for(x) if g is None else g for g, x in zip(found, sources, strict=True)]
 
     marked = [operand.aval for operand, own in zip(graph.outputs, given, strict=True) if own]
-    return restage(backward, [*[variable.aval for variable in graph.inputs], *map(strong, marked)], "checkpoint")
+    return stage_closed(backward, [*[variable.aval for variable in graph.inputs], *map(strong, marked)], "checkpoint")
 
 
 def _dual(primals: list[Any], tangents: list[Any], *, graph: Graph) -> tuple[Sequence[Any], list[Any]]:
