@@ -371,6 +371,7 @@ _LATER = {
     "fgrad.ops.entropy": (),
     "fgrad.ops.exchange": ("from_dlpack",),
     "fgrad.ops.fourier": (),
+    "fgrad.ops.frequencies": (),
     "fgrad.ops.gamma_functions": (),
     "fgrad.ops.grids": (
         "diag_indices",

@@ -3,23 +3,20 @@
 from fgrad.ops.fourier import (
     fft,
     fft2,
-    fftfreq,
     fftn,
-    fftshift,
     hfft,
     ifft,
     ifft2,
     ifftn,
-    ifftshift,
     ihfft,
     irfft,
     irfft2,
     irfftn,
     rfft,
     rfft2,
-    rfftfreq,
     rfftn,
 )
+from fgrad.ops.frequencies import fftfreq, fftshift, ifftshift, rfftfreq
 
 __all__ = [
     "fft",

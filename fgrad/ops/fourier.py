@@ -1,4 +1,4 @@
-"""Discrete Fourier transforms over any axes, with exact adjoints, their frequencies and their shifts."""
+"""Discrete Fourier transforms over any axes, with exact adjoints."""
 
 from __future__ import annotations
 
@@ -14,33 +14,29 @@ from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, shape_dtype_of
-from fgrad.core.tensor import ArrayLike, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, shape_of
+from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
+from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
 from fgrad.ops.arithmetic import conj, multiply
 from fgrad.ops.declare import batch_over_axes, linear, stands_for
 from fgrad.ops.padding import pad
-from fgrad.ops.shaping import roll_p
-from fgrad.ops.structure import convert, unbroadcast
+from fgrad.ops.structure import unbroadcast
 
 __all__ = [
     "fft",
     "fft2",
-    "fftfreq",
     "fftn",
-    "fftshift",
     "hfft",
     "ifft",
     "ifft2",
     "ifftn",
-    "ifftshift",
     "ihfft",
     "irfft",
     "irfft2",
     "irfftn",
     "rfft",
     "rfft2",
-    "rfftfreq",
     "rfftn",
+    "transform_length",
 ]
 
 # Three linear maps: the complex transform, the one of real input, whose second half is the conjugate of the first and
@@ -196,7 +192,12 @@ def _norm_name(norm: Any, operation: str) -> str:
         raise ShapeError(at_user_line(message)) from None
 
 
-def _length(n: Any, operation: str) -> int:
+def transform_length(n: Any, operation: str) -> int:
+    """The number of points of a transform, at least 1.
+
+    Raises:
+        ShapeError: when it is less.
+    """
     length = operator.index(n)
     if length < 1:
         message = f"[{operation}] the transform has at least one point, and not {length}; a longer n pads with zeros"
@@ -212,7 +213,7 @@ def _along_axis(
     place = axis_index(axis, len(shape), operation)
     if n is None:
         n = 2 * (shape[place] - 1) if primitive is inverse_real_fourier_p else shape[place]
-    return bind(primitive, a, lengths=(_length(n, operation),), axes=(place,), norm=norm, **extra)
+    return bind(primitive, a, lengths=(transform_length(n, operation),), axes=(place,), norm=norm, **extra)
 
 
 _FORWARD: dict[str, Any] = {"inverse": False}
@@ -255,7 +256,7 @@ def _over_axes(
     lengths = [shape[place] if n is None or n == -1 else n for n, place in zip(given, places, strict=True)]
     if given[-1] is None and primitive is inverse_real_fourier_p:
         lengths[-1] = 2 * (shape[places[-1]] - 1)
-    lengths = [_length(n, operation) for n in lengths]
+    lengths = [transform_length(n, operation) for n in lengths]
     if len(set(places)) < len(places):
         return _one_by_one(primitive, a, lengths, places, norm, extra)
     return bind(primitive, a, lengths=tuple(lengths), axes=tuple(places), norm=norm, **extra)
@@ -557,81 +558,3 @@ def irfft2(
     """
     operand = as_operand(a)
     return _over_axes(inverse_real_fourier_p, "irfft2", operand, s, axes, _norm_name(norm, "irfft2"), _NEITHER)
-
-
-# Frequencies and shifts.
-
-
-def _frequencies(positions: Any, n: int, d: Any, dtype: Any, device: Any, operation: str) -> Any:
-    if device not in (None, "cpu"):
-        message = f"[{operation}] device is 'cpu' or None, not {device!r}"
-        raise ShapeError(at_user_line(message))
-    found = multiply(adopt(positions), 1.0 / (n * d))
-    return found if dtype is None or found.dtype == dtype else convert(found, np.dtype(dtype))
-
-
-def fftfreq(n: int, d: ArrayLike = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """The frequencies of the entries of a Fourier transform of n points at a distance d: (0, 1, ..., -2, -1) / (n d).
-
-    Raises:
-        ShapeError: n is less than 1, or the device is not "cpu".
-
-    >>> import fgrad as fg
-    >>> fg.fft.fftfreq(4)
-    Tensor([ 0.  ,  0.25, -0.5 , -0.25], dtype=float64)
-    """
-    count = _length(n, "fftfreq")
-    half = (count - 1) // 2 + 1
-    positions = np.concatenate([np.arange(half), np.arange(-(count // 2), 0)])
-    return _frequencies(positions, count, d, dtype, device, "fftfreq")
-
-
-def rfftfreq(n: int, d: ArrayLike = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """The frequencies of the n // 2 + 1 entries of `rfft` of n points at a distance d: (0, 1, ..., n // 2) / (n d).
-
-    Raises:
-        ShapeError: n is less than 1, or the device is not "cpu".
-
-    >>> import fgrad as fg
-    >>> fg.fft.rfftfreq(4)
-    Tensor([0.  , 0.25, 0.5 ], dtype=float64)
-    """
-    count = _length(n, "rfftfreq")
-    return _frequencies(np.arange(count // 2 + 1), count, d, dtype, device, "rfftfreq")
-
-
-def _shift(x: Any, axes: Any, operation: str, halves: Callable[[int], int]) -> Any:
-    operand = as_operand(x)
-    shape = shape_of(operand)
-    places = axis_tuple(axes, len(shape), operation)
-    if not places:
-        return to_tensor(operand)
-    return bind(roll_p, operand, shifts=tuple([halves(shape[place]) for place in places]), axes=places)
-
-
-@stands_for(np.fft.fftshift)
-def fftshift(x: ArrayLike, axes: int | Sequence[int] | None = None) -> Tensor:
-    """The entries rolled so that the frequency 0 is in the middle of the axes, of all axes by default.
-
-    Raises:
-        ShapeError: an axis is out of range or named twice.
-
-    >>> import fgrad as fg
-    >>> fg.fft.fftshift(fg.fft.fftfreq(4))
-    Tensor([-0.5 , -0.25,  0.  ,  0.25], dtype=float64)
-    """
-    return _shift(x, axes, "fftshift", lambda length: length // 2)
-
-
-@stands_for(np.fft.ifftshift)
-def ifftshift(x: ArrayLike, axes: int | Sequence[int] | None = None) -> Tensor:
-    """The inverse of `fftshift`: the frequency 0 back to the start of the axes.
-
-    Raises:
-        ShapeError: an axis is out of range or named twice.
-
-    >>> import fgrad as fg
-    >>> fg.fft.ifftshift(fg.asarray([-1.0, 0.0, 1.0]))
-    Tensor([ 0.,  1., -1.], dtype=float64)
-    """
-    return _shift(x, axes, "ifftshift", lambda length: -(length // 2))
