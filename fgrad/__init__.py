@@ -5,8 +5,8 @@
 Tensor([0.        , 0.84147098], dtype=float64)
 
 Transforms and array functions stand in one flat namespace; `fgrad.tree`, `fgrad.random` and `fgrad.errors` are
-namespaces of their own. `fgrad.random`, `fgrad.linalg`, `fgrad.fft`, `fgrad.nn`, `fgrad.optim`, `fgrad.data`,
-`fgrad.training` and `fgrad.testing` load when first used, and so do some of the transforms.
+namespaces of their own. `fgrad.random`, `fgrad.linalg`, `fgrad.fft`, `fgrad.special`, `fgrad.nn`, `fgrad.optim`,
+`fgrad.data`, `fgrad.training` and `fgrad.testing` load when first used, and so do many transforms and functions.
 """
 
 from __future__ import annotations
