@@ -10,9 +10,9 @@ from fgrad.errors import DtypeError, ShapeError
 from fgrad.testing import check_grads
 
 linalg = fg.linalg
-GENERATOR = np.random.default_rng(0)
-MATRIX = GENERATOR.normal(size=(3, 3))
-COMPLEX = MATRIX + 1j * GENERATOR.normal(size=(3, 3))
+RNG = np.random.default_rng(0)
+MATRIX = RNG.normal(size=(3, 3))
+COMPLEX = MATRIX + 1j * RNG.normal(size=(3, 3))
 BOTH = pytest.mark.parametrize("x", [MATRIX, COMPLEX], ids=["real", "complex"])
 
 
@@ -153,8 +153,8 @@ def test_tangents_put_the_matrix_together_again(x, rows):
 
 
 def test_eigvals_pairs_its_values_with_the_vectors_of_eig():
-    x = fg.asarray(GENERATOR.normal(size=(12, 12)))
-    tangent = fg.asarray(GENERATOR.normal(size=(12, 12)))
+    x = fg.asarray(RNG.normal(size=(12, 12)))
+    tangent = fg.asarray(RNG.normal(size=(12, 12)))
     values, change = fg.jvp(linalg.eigvals, (x,), (tangent,))
     step = 1e-6
     moved = np.asarray(linalg.eigvals(x + step * tangent))

@@ -10,12 +10,12 @@ import fgrad as fg
 from fgrad.errors import DtypeError, ShapeError, TracerConversionError
 from fgrad.testing import check_grads
 
-GENERATOR = np.random.default_rng(5)
+RNG = np.random.default_rng(5)
 
 
 def normal(*shape, complex_numbers=False):
-    drawn = GENERATOR.standard_normal(shape)
-    return drawn + 1j * GENERATOR.standard_normal(shape) if complex_numbers else drawn
+    drawn = RNG.standard_normal(shape)
+    return drawn + 1j * RNG.standard_normal(shape) if complex_numbers else drawn
 
 
 def far_from_singular(*shape, **options):
