@@ -15,8 +15,9 @@ MATRIX_ORDERS = [None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf]
 
 
 def sample(shape, dtype="float64"):
-    """Numbers whose magnitudes, and sums of them, keep their distance: the largest and the smallest have derivatives of every order."""
-    magnitudes = RNG.permutation(np.geomspace(0.5, 2.0, math.prod(shape))).reshape(shape)
+    """Numbers whose magnitudes keep their distance, so that the largest and the smallest have derivatives."""
+    magnitudes = RNG.permutation(np.linspace(0.5, 2.0, math.prod(shape))).reshape(shape)
+    magnitudes = magnitudes * RNG.uniform(0.97, 1.03, shape)  # nor are sums of them alike
     x = magnitudes * RNG.choice([-1, 1], shape)
     if np.dtype(dtype).kind == "c":
         x = x * np.exp(1j * RNG.uniform(0.2, 1.3, shape))
