@@ -92,7 +92,59 @@ USUAL: dict[str, tuple[Any, ...]] = {
     "tile": (VECTOR, 2),
     "partition": (VECTOR, 3),
     "argpartition": (VECTOR, 3),
+    **dict.fromkeys(("split", "array_split", "hsplit"), (VECTOR, 2)),
+    "vsplit": (np.eye(4), 2),
+    "dsplit": (np.ones((2, 2, 4)), 2),
+    "histogram": (VECTOR,),
+    "apply_over_axes": (np.sum, MATRIX, 0),
+    "can_cast": (np.float32, np.float64),
+    "piecewise": (VECTOR, [BOOLEANS, ~BOOLEANS], [np.sin, np.cos]),
+    "ravel_multi_index": ((INTEGERS % 3, INTEGERS % 4), (3, 4)),
+    "tensorinv": (np.eye(4).reshape(4, 2, 2), 1),
+    "tensorsolve": (np.eye(4).reshape(2, 2, 4), MATRIX[:2, :2]),
 }
+# Options that lead another way.
+COMPLEX = VECTOR + 1j * OTHER
+VARIANTS: list[tuple[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
+    ("np.linalg.tensordot", np.linalg.tensordot, (MATRIX, MATRIX), {"axes": 1}),
+    ("np.linalg.svd, hermitian", np.linalg.svd, (MATRIX, True, True, True), {}),
+    ("np.linalg.svd, values", np.linalg.svd, (MATRIX,), {"compute_uv": False}),
+    ("np.linalg.cond, p=1", np.linalg.cond, (MATRIX, 1), {}),
+    ("np.linalg.cond, fro", np.linalg.cond, (MATRIX, "fro"), {}),
+    ("np.linalg.norm, nuc", np.linalg.norm, (MATRIX, "nuc"), {}),
+    ("np.linalg.norm, axis", np.linalg.norm, (MATRIX,), {"axis": 0}),
+    ("np.linalg.qr, complete", np.linalg.qr, (MATRIX, "complete"), {}),
+    ("np.linalg.pinv, hermitian", np.linalg.pinv, (MATRIX,), {"hermitian": True}),
+    ("np.linalg.multi_dot of four", np.linalg.multi_dot, ([MATRIX] * 4,), {}),
+    ("np.bincount, weights", np.bincount, (INTEGERS, VECTOR), {}),
+    ("np.histogram, density", np.histogram, (VECTOR, 3), {"density": True}),
+    ("np.histogram, weights", np.histogram, (VECTOR, 3), {"weights": OTHER}),
+    ("np.angle of complex", np.angle, (COMPLEX,), {}),
+    ("np.nan_to_num of complex", np.nan_to_num, (COMPLEX,), {}),
+    ("np.isclose of complex", np.isclose, (COMPLEX, COMPLEX), {}),
+    ("np.sum, keyword", np.sum, (), {"a": VECTOR}),
+    ("np.sum, axis", np.sum, (MATRIX,), {"axis": 1, "keepdims": True}),
+    ("np.mean, where", np.mean, (VECTOR,), {"where": BOOLEANS}),
+    ("np.var, mean", np.var, (VECTOR,), {"mean": np.array([0.5])}),
+    ("np.add, dtype", np.add, (VECTOR, OTHER), {"dtype": np.float32}),
+    ("np.clip, numbers", np.clip, (VECTOR, 0.2, 0.5), {}),
+    ("np.where of one", np.where, (BOOLEANS,), {}),
+    ("np.unique, counts", np.unique, (INTEGERS,), {"return_counts": True}),
+    ("np.median, axis", np.median, (MATRIX,), {"axis": 0}),
+    ("np.quantile of several", np.quantile, (VECTOR, [0.25, 0.75]), {}),
+    ("np.einsum, trace", np.einsum, ("ii", MATRIX), {}),
+    ("np.einsum of three", np.einsum, ("ij,jk,kl->il", MATRIX, MATRIX, MATRIX), {}),
+    ("np.tensordot, axes", np.tensordot, (MATRIX, MATRIX, ((0,), (1,))), {}),
+    ("np.pad, reflect", np.pad, (VECTOR, 2), {"mode": "reflect"}),
+    ("np.interp, left", np.interp, (OTHER, VECTOR, OTHER), {"left": 0.0}),
+    ("np.gradient of a matrix", np.gradient, (MATRIX,), {}),
+    ("np.gradient by places", np.gradient, (VECTOR, VECTOR), {}),
+    ("np.cov of a matrix", np.cov, (MATRIX,), {}),
+    ("np.average, weights", np.average, (VECTOR,), {"weights": OTHER}),
+    ("np.fft.fft2", np.fft.fft2, (MATRIX,), {}),
+    ("np.fft.fft, n", np.fft.fft, (VECTOR, 16), {}),
+    ("np.asarray of numbers", np.asarray, ([1.0, 2.0, 3.0],), {}),
+]
 # What writes files is left out.
 LEFT_OUT = frozenset(("save", "savez", "savez_compressed", "savetxt"))
 
@@ -123,12 +175,30 @@ def make_case(numpy_function: Callable[..., Any], function: Callable[..., Any]) 
             function(*tensors)
         except Exception:  # noqa: BLE001 - arguments that do not fit fail in any way
             continue
-        module = getattr(numpy_function, "__module__", "") or ""
-        prefix = "np." + (module.removeprefix("numpy.") + "." if module.startswith("numpy.") else "")
         ours = timeit.Timer(lambda f=function, a=tensors: f(*a))
         theirs = timeit.Timer(lambda f=numpy_function, a=args: f(*a))
-        return Case(prefix + numpy_function.__name__, ours, theirs)
+        return Case(full_name(numpy_function), ours, theirs)
     return None
+
+
+def full_name(numpy_function: Callable[..., Any]) -> str:
+    """The name that a user writes."""
+    inner = (getattr(numpy_function, "__module__", None) or "").removeprefix("numpy").strip(".")
+    return ".".join(filter(None, ("np", inner, numpy_function.__name__)))
+
+
+def variant_cases(only: str) -> Iterator[tuple[str, Case]]:
+    """Calls with options, through fgrad; where NumPy's signature is another, through NumPy's protocol."""
+    for name, function, args, keywords in VARIANTS:
+        if only in name:
+            tensors = [as_tensors(value) for value in args]
+            named = {key: as_tensors(value) for key, value in keywords.items()}
+            through_numpy = name in {"np.sum, keyword", "np.add, dtype"}
+            table: dict[Any, Any] = {**UFUNC_COUNTERPARTS, **FUNCTION_COUNTERPARTS}
+            counterpart = function if through_numpy else table[function]
+            ours = timeit.Timer(lambda f=counterpart, a=tensors, k=named: f(*a, **k))
+            theirs = timeit.Timer(lambda f=function, a=args, k=keywords: f(*a, **k))
+            yield name, Case(name, ours, theirs)
 
 
 def all_cases(only: str) -> Iterator[tuple[str, Case | None]]:
@@ -136,7 +206,8 @@ def all_cases(only: str) -> Iterator[tuple[str, Case | None]]:
     load_late_modules()
     for function, counterpart in [*UFUNC_COUNTERPARTS.items(), *FUNCTION_COUNTERPARTS.items()]:
         if only in function.__name__ and function.__name__ not in LEFT_OUT:
-            yield function.__name__, make_case(function, counterpart)
+            yield full_name(function), make_case(function, counterpart)
+    yield from variant_cases(only)
 
 
 def microseconds(timer: timeit.Timer, number: int) -> float:

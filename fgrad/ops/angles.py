@@ -14,7 +14,7 @@ from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import divide_no_nan, imag, multiply, multiply_no_nan, real
-from fgrad.ops.declare import batch_elementwise, batch_over_axis, elementwise, elementwise_jvp, stands_for
+from fgrad.ops.declare import batch_elementwise, batch_over_axis, elementwise, elementwise_jvp, stands_for, untraced_by
 from fgrad.ops.pairs import arctan2
 from fgrad.ops.structure import fit_tangent, unbroadcast
 
@@ -67,6 +67,7 @@ degrees = rad2deg
 
 
 @stands_for(np.angle)
+@untraced_by(np.angle)
 def angle(z: ArrayLike, deg: bool = False) -> Tensor:
     """The argument of a complex number, arctan2(imag(z), real(z)), in radians or, with `deg`, in degrees.
 

@@ -13,7 +13,7 @@ from fgrad.core.errors import ShapeError, TracerConversionError, at_user_line
 from fgrad.core.shape import Shape
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of, shape_tuple
-from fgrad.ops.declare import moves_elements, stands_for
+from fgrad.ops.declare import stands_for, untraced_by
 from fgrad.ops.indexing import getitem, take
 from fgrad.ops.joining import concatenate, split
 from fgrad.ops.shaping import flip, moveaxis, ravel, transpose
@@ -77,7 +77,7 @@ def atleast_3d(*arys: ArrayLike) -> Tensor | tuple[Tensor, ...]:
 
 
 @stands_for(np.column_stack)
-@moves_elements(np.column_stack)
+@untraced_by(np.column_stack)
 def column_stack(tup: Sequence[ArrayLike]) -> Tensor:
     """Vectors as the columns of a matrix; matrices among them are joined as they are.
 
@@ -96,7 +96,7 @@ def column_stack(tup: Sequence[ArrayLike]) -> Tensor:
 
 
 @stands_for(np.dstack)
-@moves_elements(np.dstack)
+@untraced_by(np.dstack)
 def dstack(tup: Sequence[ArrayLike]) -> Tensor:
     """Arrays joined along their third axis, after `atleast_3d`.
 
@@ -111,7 +111,7 @@ def dstack(tup: Sequence[ArrayLike]) -> Tensor:
 
 
 @stands_for(np.hsplit)
-@moves_elements(np.hsplit)
+@untraced_by(np.hsplit)
 def hsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """`split` along the second axis, or along the only one.
 
@@ -127,7 +127,7 @@ def hsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int]) -> list[Ten
 
 
 @stands_for(np.vsplit)
-@moves_elements(np.vsplit)
+@untraced_by(np.vsplit)
 def vsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """`split` along the first of at least two axes.
 
@@ -142,7 +142,7 @@ def vsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int]) -> list[Ten
 
 
 @stands_for(np.dsplit)
-@moves_elements(np.dsplit)
+@untraced_by(np.dsplit)
 def dsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """`split` along the third axis.
 
@@ -157,7 +157,7 @@ def dsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int]) -> list[Ten
 
 
 @stands_for(getattr(np, "unstack", None))  # NumPy 2.1 has it
-@moves_elements(getattr(np, "unstack", None))
+@untraced_by(getattr(np, "unstack", None))
 def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, which they do not have: what `stack` joins.
 
@@ -195,7 +195,7 @@ def _join_blocks(arrays: Any, depth: int, rank: int) -> Any:
 
 
 @stands_for(np.block)
-@moves_elements(np.block)
+@untraced_by(np.block)
 def block(arrays: Any) -> Tensor:
     """An array out of nested lists of blocks: the innermost are joined along the last axis, their lists before that.
 
@@ -213,7 +213,7 @@ def block(arrays: Any) -> Tensor:
 
 
 @stands_for(np.append)
-@moves_elements(np.append)
+@untraced_by(np.append)
 def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Tensor:
     """The values after those of an array, along an axis; without one, all elements of both in row-major order.
 
@@ -254,7 +254,7 @@ def _positions(call: Callable[[], Any], operation: str, shape: Shape) -> Any:
 
 
 @stands_for(np.delete)
-@moves_elements(np.delete)
+@untraced_by(np.delete)
 def delete(arr: ArrayLike, obj: Any, axis: int | None = None) -> Tensor:
     """The array without the entries at positions along an axis; without an axis, of its elements in row-major order.
 
@@ -278,7 +278,7 @@ def delete(arr: ArrayLike, obj: Any, axis: int | None = None) -> Tensor:
 
 
 @stands_for(np.insert)
-@moves_elements(np.insert)
+@untraced_by(np.insert)
 def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None) -> Tensor:
     """The array with values put in before positions along an axis; without an axis, among all of its elements.
 
@@ -318,7 +318,7 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
 
 
 @stands_for(np.resize)
-@moves_elements(np.resize)
+@untraced_by(np.resize)
 def resize(a: ArrayLike, new_shape: Any) -> Tensor:
     """The elements in row-major order under another shape, from the first on again where they do not suffice.
 
@@ -344,7 +344,7 @@ def resize(a: ArrayLike, new_shape: Any) -> Tensor:
 
 
 @stands_for(np.rot90)
-@moves_elements(np.rot90)
+@untraced_by(np.rot90)
 def rot90(m: ArrayLike, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     """The array turned by k times 90 degrees in the plane of two axes, from the first towards the second.
 
@@ -374,7 +374,7 @@ def rot90(m: ArrayLike, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
 
 
 @stands_for(np.fliplr)
-@moves_elements(np.fliplr)
+@untraced_by(np.fliplr)
 def fliplr(m: ArrayLike) -> Tensor:
     """The array reversed along its second axis.
 
@@ -390,7 +390,7 @@ def fliplr(m: ArrayLike) -> Tensor:
 
 
 @stands_for(np.flipud)
-@moves_elements(np.flipud)
+@untraced_by(np.flipud)
 def flipud(m: ArrayLike) -> Tensor:
     """The array reversed along its first axis.
 
@@ -406,7 +406,7 @@ def flipud(m: ArrayLike) -> Tensor:
 
 
 @stands_for(np.rollaxis)
-@moves_elements(np.rollaxis)
+@untraced_by(np.rollaxis)
 def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Tensor:
     """The array with an axis moved to where it stands before the axis `start` (see `moveaxis`).
 

@@ -28,16 +28,25 @@ def _scaled_block(x: Array, order: int) -> Array:
     """exp(-|x|) I_n(x)."""
     magnitude = np.abs(x)
     out = np.empty_like(x)
-    near = ~(magnitude > _FAR + order * order)
-    out[near] = _by_power_series(magnitude[near], order) * np.exp(-magnitude[near])
-    out[~near] = _by_asymptotic_series(magnitude[~near], order)
+    far = magnitude > _FAR + order * order
+    rest = ~far
+    for limit in (1.0, 4.0, _FAR + order * order):
+        # The bits of an element must not depend on the others of its block, so its own size says how many terms.
+        near = rest & ~(magnitude > limit)
+        if near.any():
+            some = magnitude[near]
+            out[near] = _by_power_series(some, order, limit) * np.exp(-some)
+            rest &= ~near
+    if far.any():
+        out[far] = _by_asymptotic_series(magnitude[far], order)
     return np.where(x < 0, -out, out) if order % 2 else out
 
 
-def _by_power_series(x: Array, order: int) -> Array:
-    """9.6.10: all terms are positive, so nothing cancels."""
+def _by_power_series(x: Array, order: int, limit: float) -> Array:
+    """9.6.10, for x up to a limit: all terms are positive, so nothing cancels."""
     quarter = 0.25 * x * x
-    terms = int(40 + 2 * _FAR + order * order)
+    # The first of the terms (limit / 2)^2k / (k! (k + n)!) that rounding swallows lies well before this one.
+    terms = int(10 + 2 * limit)
     total = np.ones_like(x)
     for k in range(terms, 0, -1):
         total = 1.0 + total * quarter / (k * (k + order))

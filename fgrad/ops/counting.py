@@ -16,7 +16,7 @@ from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.creation import linspace
-from fgrad.ops.declare import as_batch, batch_by_example, batch_over_axes, batch_size, constant, stands_for
+from fgrad.ops.declare import as_batch, batch_by_example, batch_over_axes, batch_size, constant, stands_for, untraced_by
 from fgrad.ops.indexing import take
 from fgrad.ops.joining import stack
 from fgrad.ops.known_values import adopted, is_traced, known_values, plain
@@ -274,6 +274,7 @@ def extract(condition: ArrayLike, arr: ArrayLike, *, size: int | None = None, fi
 
 
 @stands_for(np.bincount)
+@untraced_by(np.bincount)
 def bincount(
     x: ArrayLike,
     /,
@@ -402,6 +403,7 @@ histogram_bins_p = constant(
 
 
 @stands_for(np.histogram_bin_edges)
+@untraced_by(np.histogram_bin_edges)
 def histogram_bin_edges(
     a: ArrayLike,
     bins: Any = 10,
@@ -461,13 +463,15 @@ def _equal_bins(values: Any, count: int, limits: Any) -> Any:
         if limits is not None:
             dtype = np.result_type(low, high, dtype_of(values))
             dtype = dtype if is_inexact(dtype) else np.dtype(float)
-    level = equal(low, high)
-    half = bind(select_p, level, 0.5, 0.0)
-    low, high = (convert(as_operand(bound), dtype) for bound in (low - half, high + half))
-    return linspace(low, high, count + 1, dtype=dtype)
+    half = bind(select_p, equal(low, high), 0.5, 0.0)
+    half = convert(half, dtype) if limits is None else half
+    # Numbers that are given keep their precision until the edges are there, as in NumPy.
+    return linspace(low - half, high + half, count + 1, dtype=dtype)
 
 
+# NumPy adds up weights in another order.
 @stands_for(np.histogram)
+@untraced_by(np.histogram, unless=lambda *args, **kwargs: len(args) > 4 or kwargs.get("weights") is not None)
 def histogram(
     a: ArrayLike,
     bins: Any = 10,

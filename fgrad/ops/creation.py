@@ -14,9 +14,10 @@ from fgrad.core.methods import operations
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt, as_numeric_array, to_tensor
 from fgrad.ops.arguments import as_operand, check_device, shape_tuple
-from fgrad.ops.declare import constant, stands_for
+from fgrad.ops.declare import constant, stands_for, untraced_by
 from fgrad.ops.joining import stack
 from fgrad.ops.logic import floor
+from fgrad.ops.reductions import any as any_of
 from fgrad.ops.selection import where
 from fgrad.ops.shaping import astype, moveaxis
 from fgrad.ops.structure import broadcast, convert
@@ -263,6 +264,7 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
 
 
 @stands_for(np.linspace)
+@untraced_by(np.linspace)
 def linspace(
     start: ArrayLike,
     stop: ArrayLike,
@@ -319,7 +321,9 @@ def _sample(start: Any, stop: Any, count: int, *, endpoint: bool) -> tuple[Any, 
     if intervals < 1:
         return positions * difference + low, difference * np.nan
     step = difference / intervals
-    samples = positions * step + low
+    # Where a step is too small to be told from 0 the division comes first, for all steps, as in NumPy.
+    divided = (positions / intervals) * difference
+    samples = where(any_of(step == 0), divided, positions * step) + low
     if endpoint:
         # The last is the end itself, free of rounding.
         samples = where(to_tensor(np.arange(count).reshape(shape) == count - 1), high, samples)

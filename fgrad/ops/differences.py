@@ -15,7 +15,7 @@ from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import add, divide, multiply, negative, subtract
-from fgrad.ops.declare import batch_over_axis, linear, stands_for
+from fgrad.ops.declare import batch_over_axis, linear, stands_for, untraced_by
 from fgrad.ops.indexing import getitem
 from fgrad.ops.joining import concatenate
 from fgrad.ops.structure import broadcast, convert, reduce_sum, reshape_to
@@ -232,7 +232,9 @@ def _spacings(varargs: tuple[Any, ...], x: Any, axes: tuple[int, ...]) -> list[A
     return spacings
 
 
+# By a Tensor of places, even if they are evenly spaced, there is the uneven rule.
 @stands_for(np.gradient)
+@untraced_by(np.gradient, unless=lambda *args, **kwargs: any(isinstance(spacing, Tensor) for spacing in args[1:]))
 def gradient(
     f: ArrayLike, *varargs: ArrayLike, axis: int | Sequence[int] | None = None, edge_order: int = 1
 ) -> Tensor | tuple[Tensor, ...]:
@@ -281,6 +283,7 @@ def gradient(
 
 
 @stands_for(np.trapezoid, getattr(np, "trapz", None))
+@untraced_by(np.trapezoid)
 def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule: sum_i (x_(i+1) - x_i) (y_i + y_(i+1)) / 2.
 

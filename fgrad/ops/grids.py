@@ -14,15 +14,16 @@ from fgrad.core.errors import DtypeError, IndexingError, ShapeError, at_user_lin
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of, shape_tuple
-from fgrad.ops.arithmetic import divide, multiply
+from fgrad.ops.arithmetic import divide, multiply, sign
 from fgrad.ops.creation import linspace
-from fgrad.ops.declare import batch_elementwise, constant, moves_elements, stands_for
+from fgrad.ops.declare import batch_elementwise, constant, stands_for, untraced_by
 from fgrad.ops.exponential import log10, power
 from fgrad.ops.index import make_index
 from fgrad.ops.joining import concatenate
+from fgrad.ops.known_values import is_traced, plain
 from fgrad.ops.shaping import moveaxis
 from fgrad.ops.signal import powers_of
-from fgrad.ops.structure import broadcast, convert, reshape_to
+from fgrad.ops.structure import broadcast, convert, reshape_to, stop_gradient
 
 __all__ = [
     "diag_indices",
@@ -179,7 +180,7 @@ def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = float
 
 
 @stands_for(np.ix_)
-@moves_elements(np.ix_)
+@untraced_by(np.ix_)
 def ix_(*args: ArrayLike) -> tuple[Tensor, ...]:
     """Vectors of positions as the index of the grid that they span: ``x[fg.ix_([0, 2], [1, 3])]`` has shape (2, 2).
 
@@ -215,6 +216,7 @@ def _place(points: Any, axis: int) -> Any:
 
 
 @stands_for(np.logspace)
+@untraced_by(np.logspace)
 def logspace(
     start: ArrayLike,
     stop: ArrayLike,
@@ -253,13 +255,14 @@ def logspace(
 
 
 @stands_for(np.geomspace)
+@untraced_by(np.geomspace)
 def geomspace(
     start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
 ) -> Tensor:
     """`num` numbers from start to stop, each the last one times one factor; differentiable by both ends.
 
     Number i is start (stop / start)**t_i with t_i = i / (num - 1), and the ends are exactly start and stop. Both ends
-    have one sign, or are complex.
+    have one sign, or are complex, and neither is 0.
 
     Args:
         start: the first number.
@@ -270,27 +273,35 @@ def geomspace(
         axis: where the new axis lies, if the ends are arrays.
 
     Raises:
-        ShapeError: when `num` is negative.
+        ShapeError: when `num` is negative, or an end is known to be 0.
 
     >>> import fgrad as fg
     >>> fg.geomspace(1.0, 100.0, 3)
     Tensor([  1.,  10., 100.], dtype=float64)
     """
     low, high = as_operand(start), as_operand(stop)
+    if any(not is_traced(end) and not np.all(plain(end)) for end in (low, high)):
+        message = "[geomspace] a factor leads from no number to 0, nor from 0 to any; one of the ends is 0"
+        raise ShapeError(at_user_line(message))
     working = np.result_type(dtype_of(low), dtype_of(high), float, np.dtype(float if dtype is None else dtype))
     low, high = [one if dtype_of(one) == working else convert(one, working) for one in (low, high)]
-    ratio = log10(divide(high, low))
-    shape = np.broadcast_shapes(shape_of(low), shape_of(high))
-    points = multiply(low, power(10.0, linspace(np.zeros((), ratio.dtype), ratio, num, endpoint=endpoint)))
-    if num > 1:
+    # Both turn with the direction of the first, and back: the logarithms are those of positive numbers then. The
+    # result does not depend on the direction, whatever it is, so its derivative is left out.
+    direction = sign(stop_gradient(low))
+    low, high = divide(low, direction), divide(high, direction)
+    points = power(10.0, linspace(log10(low), log10(high), num, endpoint=endpoint))
+    if num > 0:
+        shape = np.broadcast_shapes(shape_of(low), shape_of(high))
         ends = [broadcast(one, (1, *shape)) for one in (low, high)]
-        parts = [ends[0], points[1:-1], ends[1]] if endpoint else [ends[0], points[1:]]
+        has_end = endpoint and num > 1
+        parts = [ends[0], points[1:-1], ends[1]] if has_end else [ends[0], points[1:]]
         points = concatenate(parts, 0)
-    points = _place(points, axis)
+    points = _place(multiply(points, direction), axis)
     return points if dtype is None else convert(points, np.dtype(dtype))
 
 
 @stands_for(np.vander)
+@untraced_by(np.vander)
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of each element of a vector as rows: x**(N-1), ..., x, 1, or 1, x, ... with `increasing`.
 
@@ -349,7 +360,7 @@ def _order(order: str, operation: str) -> str:
 
 
 @stands_for(np.unravel_index)
-@moves_elements(np.unravel_index)
+@untraced_by(np.unravel_index)
 def unravel_index(indices: ArrayLike, shape: Any, order: str = "C") -> tuple[Tensor, ...]:
     """Positions among the elements in row-major order, as an index: one tensor for each axis of `shape`.
 

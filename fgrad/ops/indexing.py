@@ -18,7 +18,7 @@ from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, result_dtype, sh
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index, shape_of
 from fgrad.ops.arithmetic import add, multiply
-from fgrad.ops.declare import as_batch, batch_size, constant, moves_elements, stands_for
+from fgrad.ops.declare import as_batch, batch_size, constant, stands_for, untraced_by
 from fgrad.ops.index import (
     ARRAY,
     FLAT,
@@ -489,7 +489,7 @@ def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None, *, mode: 
 
 
 @stands_for(np.take_along_axis)
-@moves_elements(np.take_along_axis)
+@untraced_by(np.take_along_axis)
 def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int | None = -1) -> Tensor:
     """Entries matched along an axis: ``out[i, j] = x[i, indices[i, j]]`` for the last axis of a matrix.
 

@@ -15,7 +15,7 @@ from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index
-from fgrad.ops.declare import as_batch, batch_size, moves_elements, stands_for
+from fgrad.ops.declare import as_batch, batch_size, stands_for, untraced_by
 from fgrad.ops.indexing import getitem
 from fgrad.ops.shaping import expand_dims, ravel
 from fgrad.ops.structure import convert, unbroadcast
@@ -152,7 +152,7 @@ def stack(
 
 
 @stands_for(np.hstack)
-@moves_elements(np.hstack)
+@untraced_by(np.hstack)
 def hstack(arrays: Sequence[ArrayLike], *, dtype: Any = None, casting: Casting = "same_kind") -> Tensor:
     """Arrays joined along their second axis, or along the first where they have one; see `concatenate`.
 
@@ -165,7 +165,7 @@ def hstack(arrays: Sequence[ArrayLike], *, dtype: Any = None, casting: Casting =
 
 
 @stands_for(np.vstack)
-@moves_elements(np.vstack)
+@untraced_by(np.vstack)
 def vstack(arrays: Sequence[ArrayLike], *, dtype: Any = None, casting: Casting = "same_kind") -> Tensor:
     """Arrays as rows of a matrix, or joined along their first axis; see `concatenate`.
 
@@ -184,7 +184,7 @@ def _at_least(array: ArrayLike, rank: int) -> Tensor:
 
 
 @stands_for(np.array_split)
-@moves_elements(np.array_split)
+@untraced_by(np.array_split)
 def array_split(x: ArrayLike, /, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """The array cut along an axis: into so many nearly equal parts, or before each of the positions.
 
@@ -210,7 +210,7 @@ def array_split(x: ArrayLike, /, indices_or_sections: int | Sequence[int], axis:
 
 
 @stands_for(np.split)
-@moves_elements(np.split)
+@untraced_by(np.split)
 def split(x: ArrayLike, /, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """The array cut along an axis: into so many equal parts, or before each of the positions.
 

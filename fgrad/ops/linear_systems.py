@@ -18,7 +18,7 @@ from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, shape_of
 from fgrad.ops.arithmetic import multiply, negative, subtract
 from fgrad.ops.contractions import matmul
-from fgrad.ops.declare import lead_axes, stands_for
+from fgrad.ops.declare import lead_axes, stands_for, untraced_by
 from fgrad.ops.matrices import (
     batch_matrices,
     conj_transpose,
@@ -412,6 +412,7 @@ def cho_solve(c_and_lower: tuple[ArrayLike, bool], b: ArrayLike) -> Tensor:
 
 
 @stands_for(np.linalg.tensorsolve)
+@untraced_by(np.linalg.tensorsolve)
 def tensorsolve(a: ArrayLike, b: ArrayLike, axes: Iterable[int] | None = None) -> Tensor:
     """The tensor x with ``tensordot(a, x, x.ndim) == b``: a linear system whose unknowns have several axes.
 
@@ -449,6 +450,7 @@ def tensorsolve(a: ArrayLike, b: ArrayLike, axes: Iterable[int] | None = None) -
 
 
 @stands_for(np.linalg.tensorinv)
+@untraced_by(np.linalg.tensorinv)
 def tensorinv(a: ArrayLike, ind: int = 2) -> Tensor:
     """The inverse of a as a map from its last axes to its first `ind` ones: tensordot with it undoes tensordot with a.
 

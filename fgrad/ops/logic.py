@@ -12,7 +12,7 @@ from fgrad.core.methods import operations
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of
-from fgrad.ops.declare import batch_elementwise, constant, elementwise, moves_elements, stands_for
+from fgrad.ops.declare import batch_elementwise, constant, elementwise, stands_for, untraced_by
 
 __all__ = [
     "allclose",
@@ -375,7 +375,7 @@ isclose_p = constant(
 
 
 @stands_for(np.allclose)
-@moves_elements(np.allclose)
+@untraced_by(np.allclose)
 def allclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-05, atol: float = 1e-08, *, equal_nan: bool = False) -> bool:
     """Whether every element `isclose`; a Python bool.
 
@@ -387,7 +387,7 @@ def allclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-05, atol: float = 1e-0
 
 
 @stands_for(np.array_equal)
-@moves_elements(np.array_equal)
+@untraced_by(np.array_equal)
 def array_equal(a1: ArrayLike, a2: ArrayLike, *, equal_nan: bool = False) -> bool:
     """Whether two arrays have one shape and equal elements; a Python bool.
 

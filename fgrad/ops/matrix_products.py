@@ -29,7 +29,7 @@ from fgrad.ops.contractions import (
     trace,
     vecdot,
 )
-from fgrad.ops.declare import batch_elementwise, bilinear, moves_elements, stands_for
+from fgrad.ops.declare import batch_elementwise, bilinear, stands_for, untraced_by
 from fgrad.ops.indexing import take
 from fgrad.ops.joining import concatenate
 from fgrad.ops.padding import pad
@@ -420,7 +420,7 @@ def diag(v: ArrayLike, k: int = 0) -> Tensor:
 
 
 @stands_for(np.diagflat)
-@moves_elements(np.diagflat)
+@untraced_by(np.diagflat)
 def diagflat(v: ArrayLike, k: int = 0) -> Tensor:
     """The square matrix with all elements of v, in row-major order, on its k-th diagonal and zeros elsewhere.
 

@@ -11,7 +11,7 @@ from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_REDUCTIONS
 from fgrad.core.shape import ShapeDtype
-from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import conj, divide, multiply, multiply_no_nan, real, square, subtract
 from fgrad.ops.cumulative import without_nan
@@ -34,7 +34,7 @@ from fgrad.ops.reductions import max as maximum_of
 from fgrad.ops.reductions import min as minimum_of
 from fgrad.ops.reductions import sum as sum_of
 from fgrad.ops.selection import maximum, minimum, select_p
-from fgrad.ops.structure import broadcast, convert, fit_tangent, reduce_sum, reduced_shape, restore_axes
+from fgrad.ops.structure import broadcast, convert, fit_tangent, reduce_sum, reduced_shape, reshape_to, restore_axes
 
 __all__ = ["nanargmax", "nanargmin", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar"]
 
@@ -98,13 +98,10 @@ def _count(present: Any, axes: tuple[int, ...], keepdims: bool, dtype: np.dtype[
     return convert(reduce_sum(present, axes, keepdims=keepdims), dtype)
 
 
-def _average(x: Any, present: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    count = _count(present, axes, keepdims, dtype_of(x))
+def _average(values: Any, count: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """The mean of values that are 0 where there is none."""
     # Divided by NaN where there is nothing, the mean is NaN without a warning, and passes nothing on.
-    return divide(
-        reduce_sum(bind(select_p, present, x, 0), axes, keepdims=keepdims),
-        bind(select_p, equal(count, 0), _NAN, count),
-    )
+    return divide(reduce_sum(values, axes, keepdims=keepdims), bind(select_p, equal(count, 0), _NAN, count))
 
 
 @stands_for(np.nanmean)
@@ -130,7 +127,9 @@ def nanmean(
         return mean(x, axis, keepdims=keepdims, where=where)
     axes = axis_tuple(axis, len(shape_of(x)), "nanmean")
     _require_mask(x, where, "nanmean")
-    return _average(x, _numbers(x, where), axes, keepdims)
+    present = _numbers(x, where)
+    count = _count(present, axes, keepdims, dtype_of(x))
+    return _average(bind(select_p, present, x, 0), count, axes, keepdims)
 
 
 def _require_mask(x: Any, where: Any, operation: str) -> None:
@@ -173,11 +172,13 @@ def nanvar(
     _require_mask(x, where, "nanvar")
     present = _numbers(x, where)
     values = bind(select_p, present, x, 0)
-    center = _average(x, present, axes, True) if mean is None else mean
+    count = _count(present, axes, True, dtype_of(x))
+    center = _average(values, count, axes, True) if mean is None else mean
     deviation = bind(select_p, present, subtract(values, center), 0)
     squares = real(multiply(deviation, conj(deviation))) if dtype_of(x).kind == "c" else square(deviation)
-    count = subtract(_count(present, axes, keepdims, dtype_of(squares)), freedom)
-    return divide(reduce_sum(squares, axes, keepdims=keepdims), bind(select_p, less_equal(count, 0), _NAN, count))
+    count = subtract(real(count) if dtype_of(x).kind == "c" else count, freedom)
+    variance = divide(reduce_sum(squares, axes, keepdims=True), bind(select_p, less_equal(count, 0), _NAN, count))
+    return variance if keepdims else reshape_to(variance, reduced_shape(shape_of(x), axes, keepdims=False))
 
 
 @stands_for(np.nanstd)
@@ -208,6 +209,8 @@ def nanstd(
     if not is_inexact(dtype_of(x)):
         return std(x, axis, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction)
     variance = nanvar(x, axis, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction)
+    if type(variance) is ConcreteTensor:
+        return sqrt(variance)  # what follows matters to derivatives alone
     flat = equal(variance, 0)
     return bind(select_p, flat, 0, sqrt(bind(select_p, flat, 1, variance)))
 

@@ -11,7 +11,7 @@ from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.methods import operations
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
 from fgrad.ops.arguments import axis_index, is_inexact
-from fgrad.ops.declare import moves_elements, stands_for
+from fgrad.ops.declare import stands_for, untraced_by
 from fgrad.ops.indexing import getitem, take, take_along_axis
 from fgrad.ops.joining import concatenate
 from fgrad.ops.logic import floor, isnan, rint
@@ -41,7 +41,7 @@ _OPTIONS = {
 
 
 @stands_for(np.pad)
-@moves_elements(np.pad)
+@untraced_by(np.pad)
 def pad(
     x: ArrayLike,
     /,

@@ -16,7 +16,7 @@ from fgrad.ops.arguments import as_operand, dtype_of, is_inexact
 from fgrad.ops.arithmetic import abs as absolute_value
 from fgrad.ops.arithmetic import imag, multiply, multiply_no_nan, negative, real, sign
 from fgrad.ops.creation import ones_like, zeros_like
-from fgrad.ops.declare import batch_elementwise, elementwise, moves_elements, stands_for
+from fgrad.ops.declare import batch_elementwise, elementwise, stands_for, untraced_by
 from fgrad.ops.logic import equal, isnan, less, not_equal, trunc
 from fgrad.ops.pairs import ldexp
 from fgrad.ops.selection import where
@@ -222,6 +222,7 @@ def isneginf(x: ArrayLike, /) -> Tensor:
 
 
 @stands_for(np.isreal)
+@untraced_by(np.isreal)
 def isreal(x: ArrayLike, /) -> Tensor:
     """Whether the imaginary part is zero, elementwise.
 
@@ -234,6 +235,7 @@ def isreal(x: ArrayLike, /) -> Tensor:
 
 
 @stands_for(np.iscomplex)
+@untraced_by(np.iscomplex)
 def iscomplex(x: ArrayLike, /) -> Tensor:
     """Whether the imaginary part is not zero, elementwise.
 
@@ -302,7 +304,7 @@ def real_if_close(a: ArrayLike, tol: float = 100) -> Tensor:
 
 
 @stands_for(np.nan_to_num)
-@moves_elements(np.nan_to_num)
+@untraced_by(np.nan_to_num)
 def nan_to_num(
     x: ArrayLike,
     copy: bool = True,

@@ -18,7 +18,7 @@ from fgrad.ops.arithmetic import remainder
 from fgrad.ops.assembling import known_value
 from fgrad.ops.declare import batch_elementwise, stands_for
 from fgrad.ops.indexing import getitem
-from fgrad.ops.joining import concatenate
+from fgrad.ops.joining import stack
 from fgrad.ops.logic import equal, logical_not, logical_or, not_equal
 from fgrad.ops.selection import maximum, minimum, select_p, where
 from fgrad.ops.shaping import expand_dims, moveaxis
@@ -216,8 +216,7 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: ArrayLike, *arg
         raise ShapeError(at_user_line(message))
     results = [to_tensor(func1d(getitem(last, index), *args, **kwargs)) for index in np.ndindex(*outer)]
     own = results[0].shape
-    joined = concatenate([reshape_to(one, (1, *shape_of(one))) for one in results], 0)
-    whole = reshape_to(joined, (*outer, *own))
+    whole = reshape_to(stack(results), (*outer, *own))
     if not own:
         return whole
     return moveaxis(whole, tuple(range(len(outer), len(outer) + len(own))), tuple(range(place, place + len(own))))

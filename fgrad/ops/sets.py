@@ -13,7 +13,7 @@ from fgrad.core.primitive import Primitive
 from fgrad.core.shape import ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt
 from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
-from fgrad.ops.declare import batch_by_example, batch_size, constant, stands_for
+from fgrad.ops.declare import batch_by_example, batch_size, constant, stands_for, untraced_by
 from fgrad.ops.indexing import getitem, take
 from fgrad.ops.joining import concatenate, stack
 from fgrad.ops.known_values import adopted, is_traced, known_values, plain
@@ -189,7 +189,8 @@ def unique(
     return (values, *wanted) if wanted else values
 
 
-@stands_for(getattr(np, "unique_all", None))
+@stands_for(np.unique_all)
+@untraced_by(np.unique_all, result=UniqueAll)
 def unique_all(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> UniqueAll:
     """The distinct elements, where each first occurs, which of them each element is, and how often each occurs.
 
@@ -208,7 +209,8 @@ def unique_all(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLik
     return UniqueAll(*_unique_parts("unique_all", x, None, False, size, fill_value))
 
 
-@stands_for(getattr(np, "unique_counts", None))
+@stands_for(np.unique_counts)
+@untraced_by(np.unique_counts, result=UniqueCounts)
 def unique_counts(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> UniqueCounts:
     """The distinct elements and how often each occurs; every NaN is a value of its own. See `unique`.
 
@@ -223,7 +225,8 @@ def unique_counts(x: ArrayLike, /, *, size: int | None = None, fill_value: Array
     return UniqueCounts(values, counts)
 
 
-@stands_for(getattr(np, "unique_inverse", None))
+@stands_for(np.unique_inverse)
+@untraced_by(np.unique_inverse, result=UniqueInverse)
 def unique_inverse(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> UniqueInverse:
     """The distinct elements and which of them each element is; every NaN is a value of its own. See `unique`.
 
@@ -238,7 +241,7 @@ def unique_inverse(x: ArrayLike, /, *, size: int | None = None, fill_value: Arra
     return UniqueInverse(values, inverse)
 
 
-@stands_for(getattr(np, "unique_values", None))
+@stands_for(np.unique_values)
 def unique_values(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Tensor:
     """The distinct elements in ascending order; every NaN is a value of its own. See `unique`.
 

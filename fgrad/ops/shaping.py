@@ -16,7 +16,7 @@ from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, check_device, shape_tuple
-from fgrad.ops.declare import batch_over_axes, linear, moves_elements, stands_for
+from fgrad.ops.declare import batch_over_axes, linear, stands_for, untraced_by
 from fgrad.ops.selection import where
 from fgrad.ops.structure import broadcast, convert, reshape_to
 
@@ -383,7 +383,7 @@ def flip(x: ArrayLike, /, axis: int | Sequence[int] | None = None) -> Tensor:
 
 
 @stands_for(np.roll)
-@moves_elements(np.roll)
+@untraced_by(np.roll)
 def roll(x: ArrayLike, /, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved along the axes, those that fall off the end coming in at the start.
 
@@ -412,7 +412,7 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], axis: int | Sequence[int] 
 
 
 @stands_for(np.tile)
-@moves_elements(np.tile)
+@untraced_by(np.tile)
 def tile(x: ArrayLike, /, reps: int | Sequence[int]) -> Tensor:
     """x repeated as a whole, ``reps[i]`` times along axis i.
 
@@ -432,7 +432,7 @@ def tile(x: ArrayLike, /, reps: int | Sequence[int]) -> Tensor:
 
 
 @stands_for(np.tril)
-@moves_elements(np.tril)
+@untraced_by(np.tril)
 def tril(x: ArrayLike, /, k: int = 0) -> Tensor:
     """The lower triangle of the last two axes, zeros above diagonal k.
 
@@ -445,7 +445,7 @@ def tril(x: ArrayLike, /, k: int = 0) -> Tensor:
 
 
 @stands_for(np.triu)
-@moves_elements(np.triu)
+@untraced_by(np.triu)
 def triu(x: ArrayLike, /, k: int = 0) -> Tensor:
     """The upper triangle of the last two axes, zeros below diagonal k.
 
