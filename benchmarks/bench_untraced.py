@@ -162,7 +162,7 @@ def as_tensors(value: Any) -> Any:
     """The arguments with tensors in the places of arrays."""
     if isinstance(value, np.ndarray):
         return fg.asarray(value)
-    return [as_tensors(part) for part in value] if isinstance(value, list) else value
+    return type(value)(map(as_tensors, value)) if isinstance(value, list | tuple) else value
 
 
 def make_case(numpy_function: Callable[..., Any], function: Callable[..., Any]) -> Case | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import attrs
 import numpy as np
@@ -70,6 +70,21 @@ def refuse_out(name: str) -> NoReturn:
 
 
 @attrs.frozen(eq=False)
+class _Recipe:
+    """Where the arguments of one form of call go, by their numbers: the positional ones first, then the keywords.
+
+    Attributes:
+        positional: those that the counterpart takes by position.
+        keywords: those that it takes by keyword.
+        without_place: those that it does not have, with NumPy's defaults.
+    """
+
+    positional: tuple[int, ...]
+    keywords: tuple[tuple[str, int], ...]
+    without_place: tuple[tuple[str, int, Any], ...]
+
+
+@attrs.frozen(eq=False)
 class CallPlan:
     """Where the arguments of a NumPy function go.
 
@@ -79,6 +94,7 @@ class CallPlan:
         signature: NumPy's; None where it is not known, and then every call goes on as it is.
         open_ended: the counterpart takes keywords of any name.
         places: NumPy's parameters by name: a position or a keyword of the counterpart.
+        recipes: what was found for each form of call so far.
     """
 
     same: int
@@ -86,6 +102,7 @@ class CallPlan:
     signature: inspect.Signature | None = None
     open_ended: bool = False
     places: Mapping[str, int | str] = attrs.field(factory=dict)
+    recipes: dict[tuple[Any, ...], _Recipe] = attrs.field(factory=dict, init=False)
 
     def translate(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -100,33 +117,53 @@ class CallPlan:
             if kwargs.get("out") is not None:
                 refuse_out(name_of(function))
             return list(args), {key: value for key, value in kwargs.items() if key != "out"}
-        positional: list[Any] = []
-        keywords: dict[str, Any] = {}
-        for name, value in self.signature.bind(*args, **kwargs).arguments.items():
-            parameter = self.signature.parameters[name]
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                positional.extend(value)
-            elif parameter.kind is parameter.VAR_KEYWORD:
-                for key, one in value.items():
-                    self._put(function, key, one, keywords)
-            elif isinstance(self.places.get(name), int):
-                positional.append(value)
-            elif value is not NO_VALUE and not (name not in self.places and _same(value, parameter.default)):
-                self._put(function, name, value, keywords)
-        return positional, keywords
+        form = (len(args), *kwargs)
+        recipe = self.recipes.get(form)
+        if recipe is None:
+            recipe = self.recipes[form] = self._make_recipe(form)
+        given = [*args, *kwargs.values()]
+        for name, source, default in recipe.without_place:
+            value = given[source]
+            if value is not NO_VALUE and not _same(value, default):
+                _refuse_option(function, name, value)
+        keywords = {place: given[source] for place, source in recipe.keywords if given[source] is not NO_VALUE}
+        return [given[source] for source in recipe.positional], keywords
 
-    def _put(self, function: Callable[..., Any], name: str, value: Any, keywords: dict[str, Any]) -> None:
-        place = self.places.get(name)
-        if isinstance(place, str) or (self.open_ended and place is None):
-            keywords[place if isinstance(place, str) else name] = value
-        elif name == "out":
-            refuse_out(name_of(function))
-        elif name in WITHOUT_MEANING:
-            accepted = WITHOUT_MEANING[name]
-            if accepted is not None and value not in accepted:
-                refuse_call(f"{name_of(function)} with {name}={value!r}")
-        else:
-            refuse_call(f"{name_of(function)} with {name}=")
+    def _make_recipe(self, form: tuple[Any, ...]) -> _Recipe:
+        """Where the arguments of calls of one form go: so many by position, and these keywords."""
+        count, *names = form
+        signature = cast("inspect.Signature", self.signature)
+        sources = dict(zip(names, range(count, count + len(names)), strict=True))
+        positional: list[int] = []
+        keywords: list[tuple[str, int]] = []
+        without_place: list[tuple[str, int, Any]] = []
+        for name, source in signature.bind(*range(count), **sources).arguments.items():
+            parameter = signature.parameters[name]
+            place = self.places.get(name)
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional.extend(source)
+            elif isinstance(place, int):
+                positional.append(source)
+            else:
+                several = parameter.kind is parameter.VAR_KEYWORD
+                for key, one in source.items() if several else [(name, source)]:
+                    own = self.places.get(key)
+                    if isinstance(own, str) or (self.open_ended and own is None):
+                        keywords.append((own if isinstance(own, str) else key, one))
+                    else:
+                        without_place.append((key, one, parameter.empty if several else parameter.default))
+        return _Recipe(tuple(positional), tuple(keywords), tuple(without_place))
+
+
+def _refuse_option(function: Callable[..., Any], name: str, value: Any) -> None:
+    """Raises for an option that the counterpart does not have, unless it says nothing about a Tensor."""
+    if name == "out":
+        refuse_out(name_of(function))
+    if name not in WITHOUT_MEANING:
+        refuse_call(f"{name_of(function)} with {name}=")
+    accepted = WITHOUT_MEANING[name]
+    if accepted is not None and value not in accepted:
+        refuse_call(f"{name_of(function)} with {name}={value!r}")
 
 
 def _same(value: Any, default: Any) -> bool:
@@ -187,8 +224,8 @@ def convert_for_loop(
         raise DtypeError(at_user_line(f"[{ufunc.__name__}] {error}")) from None
     return tuple(
         [
-            value if type(value) in PYTHON_NUMBERS else astype(value, one)
-            for value, one in zip(inputs, loop, strict=False)
+            value if kind == one or type(value) in PYTHON_NUMBERS else astype(value, one)
+            for value, kind, one in zip(inputs, types, loop, strict=False)
         ]
     )
 

@@ -17,7 +17,7 @@ from fgrad.ops.arguments import as_operand, dtype_of, shape_of
 from fgrad.ops.arithmetic import abs as modulus
 from fgrad.ops.arithmetic import add, conj, divide, multiply, negative, real, square, subtract
 from fgrad.ops.contractions import matmul
-from fgrad.ops.declare import constant, stands_for
+from fgrad.ops.declare import constant, stands_for, untraced_by
 from fgrad.ops.decompositions import svd, svdvals, svdvals_jvp, svdvals_p, svdvals_vjp
 from fgrad.ops.eigen import as_column
 from fgrad.ops.exponential import sqrt
@@ -218,7 +218,13 @@ def _composed_cond(x: Any, p: float | str) -> Any:
     return where(unexplained, np.inf, found)
 
 
+def _rounds_otherwise(x: Any, p: Any = None) -> bool:
+    """Whether NumPy, in this release or another, takes the norm of the inverse in another dtype."""
+    return p not in (None, 2, -2) and dtype_of(as_operand(x)).char not in "dilqbhBHILQ?"
+
+
 @stands_for(np.linalg.cond)
+@untraced_by(np.linalg.cond, unless=_rounds_otherwise)
 def cond(x: ArrayLike, p: float | str | None = None) -> Tensor:
     """The condition number of a matrix, or of each in a stack: (..., m, n) to (...).
 

@@ -299,6 +299,8 @@ def constant(
 # What NumPy's functions take as it is, when an untraced call goes to one of them.
 # An ndarray is not among it: the result could be a view of memory that its owner writes to.
 _PLAIN = frozenset((int, float, complex, bool, str, slice, type(None)))
+# The dtypes that most results have, and all that any has without objects or strings.
+_CHARS = frozenset(np.typecodes["All"]) - frozenset("OSUVMm")
 
 
 def untraced_by(
@@ -323,11 +325,16 @@ def untraced_by(
         @functools.wraps(function)
         def untraced_quickly(*args: Any, **kwargs: Any) -> Any:
             arrays = _as_arrays(args)
-            keywords = _as_arrays(kwargs.values()) if kwargs else ()
-            if arrays is None or keywords is None or (unless is not None and unless(*args, **kwargs)):
+            if arrays is None or (unless is not None and unless(*args, **kwargs)):
                 return function(*args, **kwargs)
+            named = kwargs
+            if kwargs:
+                values = _as_arrays(kwargs.values())
+                if values is None:
+                    return function(*args, **kwargs)
+                named = dict(zip(kwargs, values, strict=True))
             try:
-                found = _as_tensors(numpy_function(*arrays, **dict(zip(kwargs, keywords, strict=True))))
+                found = _as_tensors(numpy_function(*arrays, **named))
             except Exception:  # noqa: BLE001 - whatever it is, the composition finds and explains it
                 return function(*args, **kwargs)
             return found if result is None else result(*found)
@@ -359,11 +366,10 @@ def _as_arrays(values: Any) -> list[Any] | None:
 
 def _as_tensors(found: Any) -> Any:
     if type(found) is np.ndarray:
-        return adopt(found) if found.dtype.kind in "biufc" else to_tensor(found)
-    if type(found) is list:
-        return [_as_tensors(part) for part in found]
-    if isinstance(found, tuple):
-        return tuple([_as_tensors(part) for part in found])
+        return adopt(found) if found.dtype.char in _CHARS else to_tensor(found)
+    if isinstance(found, list | tuple):
+        parts = [_as_tensors(part) for part in found]
+        return parts if type(found) is list else tuple(parts)
     return adopt(np.asarray(found)) if isinstance(found, np.generic) else found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from fgrad.core.bind import bind
 from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.core.shape import Shape, ShapeDtype
-from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import add, divide, multiply, negative, subtract
 from fgrad.ops.declare import batch_over_axis, linear, stands_for, untraced_by
@@ -232,9 +232,18 @@ def _spacings(varargs: tuple[Any, ...], x: Any, axes: tuple[int, ...]) -> list[A
     return spacings
 
 
-# By a Tensor of places, even if they are evenly spaced, there is the uneven rule.
+def _has_even_places(f: Any, *varargs: Any, **kwargs: Any) -> bool:
+    """Whether a Tensor has the places of an axis, evenly spaced: a derivative by each of them needs the uneven rule."""
+    for spacing in varargs:
+        if type(spacing) is ConcreteTensor and spacing.ndim:
+            steps = np.diff(spacing._array)
+            if not steps.size or (steps == steps.flat[0]).all():
+                return True
+    return False
+
+
 @stands_for(np.gradient)
-@untraced_by(np.gradient, unless=lambda *args, **kwargs: any(isinstance(spacing, Tensor) for spacing in args[1:]))
+@untraced_by(np.gradient, unless=_has_even_places)
 def gradient(
     f: ArrayLike, *varargs: ArrayLike, axis: int | Sequence[int] | None = None, edge_order: int = 1
 ) -> Tensor | tuple[Tensor, ...]:

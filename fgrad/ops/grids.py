@@ -381,6 +381,7 @@ def unravel_index(indices: ArrayLike, shape: Any, order: str = "C") -> tuple[Ten
 
 
 @stands_for(np.ravel_multi_index)
+@untraced_by(np.ravel_multi_index)
 def ravel_multi_index(
     multi_index: Sequence[ArrayLike] | Tensor, dims: Any, mode: Any = "raise", order: str = "C"
 ) -> Tensor:

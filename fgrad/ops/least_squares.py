@@ -303,7 +303,8 @@ def lstsq(
             )
             raise TracerConversionError(message) from None
     if has_residuals:
-        residuals = reduce_sum(square(modulus(subtract(columns, matmul(matrix, x)))), (0,))
+        rest = subtract(columns, matmul(matrix, x))
+        residuals = reduce_sum(square(modulus(rest) if rest.dtype.kind == "c" else rest), (0,))
     else:
         residuals = zeros((0,), values.dtype)
     return reshape_to(x, x.shape[:1]) if rank_of_right == 1 else x, residuals, rank, values

@@ -12,7 +12,7 @@ from fgrad.core.bind import Tracer, bind
 from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
-from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
+from fgrad.core.tensor import ArrayLike, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, shape_of
 from fgrad.ops.arithmetic import remainder
 from fgrad.ops.assembling import known_value
@@ -110,17 +110,31 @@ def piecewise(x: ArrayLike, condlist: Any, funclist: Sequence[Any], *args: Any, 
         message = f"[piecewise] {count} conditions need {count} functions or {count + 1}, not {len(funclist)}"
         raise ShapeError(at_user_line(message))
     known = not any(isinstance(one, Tracer) for one in conditions) and bool(points.shape)
+    if known:
+        return _known_pieces(points, conditions, funclist, args, kw)
     result: Any = to_tensor(np.zeros(points.shape, points.dtype))
     for condition, piece in zip(conditions, funclist, strict=True):
         if not callable(piece):
             value: Any = as_operand(piece)
             result = where(condition, convert(value, points.dtype), result)
-        elif not known:
+        else:
             result = where(condition, convert(to_tensor(piece(points, *args, **kw)), points.dtype), result)
-        elif np.asarray(condition).any():
-            mask = np.asarray(condition)
-            value = to_tensor(piece(points[mask], *args, **kw))
-            result = result.at[mask].set(convert(value, points.dtype))
+    return result
+
+
+def _known_pieces(points: Tensor, conditions: list[Any], funclist: Sequence[Any], args: Any, kw: Any) -> Tensor:
+    """The pieces put together where each lies."""
+    masks = [np.asarray(condition) for condition in conditions]
+    present = [(mask, piece) for mask, piece in zip(masks, funclist, strict=True) if mask.any()]
+    values = [to_tensor(piece(points[mask], *args, **kw) if callable(piece) else piece) for mask, piece in present]
+    out = np.zeros(points.shape, points.dtype)
+    if not any(isinstance(value, Tracer) for value in values):
+        for (mask, _), value in zip(present, values, strict=True):
+            out[mask] = np.asarray(value)
+        return adopt(out)
+    result: Any = adopt(out)
+    for (mask, _), value in zip(present, values, strict=True):
+        result = result.at[mask].set(convert(value, points.dtype))
     return result
 
 

@@ -14,7 +14,7 @@ from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.core.shape import Shape
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
-from fgrad.ops.declare import stands_for
+from fgrad.ops.declare import stands_for, untraced_by
 from fgrad.ops.indexing import getitem, take, take_along_axis
 from fgrad.ops.joining import concatenate
 from fgrad.ops.known_values import is_traced, plain
@@ -294,7 +294,13 @@ def _with_axes(found: Any, lanes: Lanes, keepdims: bool, counts: Shape = ()) -> 
     return reshape_to(found, (*counts, *lanes.kept)) if keepdims else found
 
 
+def _promotes_otherwise(a: Any, q: Any, *args: Any, **kwargs: Any) -> bool:
+    """Whether there are releases of NumPy, such as 2.0, that interpolate in another dtype than this one does."""
+    return isinstance(q, Tensor) or dtype_of(as_operand(a)) != _FLOAT64
+
+
 @stands_for(np.quantile)
+@untraced_by(np.quantile, unless=_promotes_otherwise)
 def quantile(
     a: ArrayLike,
     q: ArrayLike,
@@ -335,6 +341,7 @@ def quantile(
 
 
 @stands_for(np.percentile)
+@untraced_by(np.percentile, unless=_promotes_otherwise)
 def percentile(
     a: ArrayLike,
     q: ArrayLike,

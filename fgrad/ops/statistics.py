@@ -14,7 +14,7 @@ from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import conj, divide, imag, multiply, real, subtract
 from fgrad.ops.contractions import diagonal, matmul
-from fgrad.ops.declare import stands_for
+from fgrad.ops.declare import stands_for, untraced_by
 from fgrad.ops.exponential import sqrt
 from fgrad.ops.joining import concatenate
 from fgrad.ops.moments import mean
@@ -28,6 +28,7 @@ __all__ = ["average", "corrcoef", "cov", "ptp"]
 
 
 @stands_for(np.ptp)
+@untraced_by(np.ptp)
 def ptp(a: ArrayLike, axis: int | tuple[int, ...] | None = None, *, keepdims: bool = False) -> Tensor:
     """The range of the elements over axes, max - min; equal extrema share the cotangents as in `max` and `min`.
 
@@ -60,7 +61,12 @@ def _fitting_weights(weights: Any, x: Any, axis: Any) -> Any:
     return reshape_to(arranged, tuple([length if one in axes else 1 for one, length in enumerate(shape)]))
 
 
+def _has_no_weights(a: Any, axis: Any = None, weights: Any = None, *args: Any, **kwargs: Any) -> bool:
+    return weights is None
+
+
 @stands_for(np.average)
+@untraced_by(np.average, unless=_has_no_weights)  # without them it is `mean`, which is quick
 def average(
     a: ArrayLike,
     axis: int | tuple[int, ...] | None = None,
