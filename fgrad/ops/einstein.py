@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod as product
 from typing import Any
 
@@ -19,7 +19,7 @@ from fgrad.core.tensor import Tensor, to_tensor
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of
 from fgrad.ops.contractions import diagonal_p
 from fgrad.ops.declare import batch_by_example, bilinear, stands_for
-from fgrad.ops.shaping import transpose
+from fgrad.ops.shaping import transpose_p
 from fgrad.ops.structure import convert, reduce_sum, reshape_to
 
 __all__ = ["einsum"]
@@ -136,17 +136,22 @@ einsum_p = bilinear("einsum", _evaluate_pair, _pair_rule, _left_adjoint, _right_
 
 
 @attrs.frozen(eq=False, repr=False)
-class _Contraction:
-    """Subscripts with every ellipsis and the result spelled out, the length of each label, and the order of work.
+class _Step:
+    """One operation of a contraction, on values by their numbers: the operands first, then what each step makes."""
 
-    `pair` is the subscripts of the primitive where it can take the operands as they are, else None.
-    """
+    operation: Callable[..., Any]
+    inputs: tuple[int, ...]
+    params: dict[str, Any]
+
+
+@attrs.frozen(eq=False, repr=False)
+class _Contraction:
+    """Subscripts with every ellipsis and the result spelled out, the length of each label, and the order of work."""
 
     terms: tuple[str, ...]
     out: str
     lengths: dict[str, int]
     path: tuple[tuple[int, ...], ...]
-    pair: str | None
 
 
 def _check_characters(subscripts: str) -> None:
@@ -206,7 +211,6 @@ def _measure(terms: Sequence[str], shapes: Sequence[Shape]) -> dict[str, int]:
     return lengths
 
 
-@functools.lru_cache(maxsize=1024)
 def _read(subscripts: str, shapes: tuple[Shape, ...], optimize: Any) -> _Contraction:
     _check_characters(subscripts)
     left, arrow, right = subscripts.partition("->")
@@ -226,19 +230,7 @@ def _read(subscripts: str, shapes: tuple[Shape, ...], optimize: Any) -> _Contrac
         stand_ins = [np.broadcast_to(np.empty(()), shape) for shape in shapes]
         choice = list(optimize) if isinstance(optimize, tuple) else optimize
         path = np.einsum_path(f"{','.join(terms)}->{out}", *stand_ins, optimize=choice)[0][1:]
-    steps = tuple([tuple(positions) for positions in path])
-    return _Contraction(tuple(terms), out, lengths, steps, _as_pair(terms, out, lengths, shapes))
-
-
-def _as_pair(terms: Sequence[str], out: str, lengths: dict[str, int], shapes: Sequence[Shape]) -> str | None:
-    if len(terms) != 2:
-        return None
-    for term, partner, shape in zip(terms, reversed(terms), shapes, strict=True):
-        if len(set(term)) != len(term) or set(term) - set(partner + out):
-            return None
-        if shape != tuple([lengths[label] for label in term]):
-            return None
-    return f"{terms[0]},{terms[1]}->{out}"
+    return _Contraction(tuple(terms), out, lengths, tuple([tuple(positions) for positions in path]))
 
 
 def _from_lists(args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
@@ -263,65 +255,115 @@ def _from_lists(args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     return subscripts, args[: 2 * len(terms) : 2]
 
 
-# Contracting.
+# Contracting. The steps depend on subscripts and shapes alone, so they are found once for each.
 
 
-def _simplified(x: Any, term: str, contraction: _Contraction, elsewhere: str) -> tuple[Any, str]:
-    """One operand without repeated labels, labels that it broadcasts, and labels that no one else has."""
-    for label in dict.fromkeys(term):
-        while term.count(label) > 1:
-            first = term.index(label)
-            second = term.index(label, first + 1)
-            x = bind(diagonal_p, x, offset=0, axis1=first, axis2=second)
-            term = term[:first] + term[first + 1 : second] + term[second + 1 :] + label
-    shape = shape_of(x)
-    stretched = [label for label, length in zip(term, shape, strict=True) if length != contraction.lengths[label]]
-    if stretched:
-        kept = [axis for axis, label in enumerate(term) if label not in stretched]
-        x = reshape_to(x, tuple([shape[axis] for axis in kept]))
-        term = "".join([term[axis] for axis in kept])
-    alone = tuple([axis for axis, label in enumerate(term) if label not in elsewhere])
-    return _summed(x, term, alone)
+def _take_diagonal(x: Any, axis1: int, axis2: int) -> Any:
+    return bind(diagonal_p, x, offset=0, axis1=axis1, axis2=axis2)
 
 
-def _summed(x: Any, term: str, axes: tuple[int, ...]) -> tuple[Any, str]:
-    if not axes:
-        return x, term
-    dtype = dtype_of(x)
-    x = reduce_sum(x, axes)
-    # Unlike sum, einsum adds small integers in their own dtype.
-    x = x if x.dtype == dtype else convert(x, dtype)
-    return x, "".join([label for axis, label in enumerate(term) if axis not in axes])
+def _add_up(x: Any, axes: tuple[int, ...]) -> Any:
+    """The sum over axes, in the dtype of x: unlike sum, einsum adds small integers in their own."""
+    total = reduce_sum(x, axes)
+    return total if total.dtype == dtype_of(x) else convert(total, dtype_of(x))
 
 
-def _contract_pair(first: tuple[Any, str], second: tuple[Any, str], needed: str) -> tuple[Any, str]:
-    (x, x_term), (y, y_term) = first, second
-    out = "".join([label for label in dict.fromkeys(x_term + y_term) if label in needed])
-    # A label that squeezing left to one operand alone is summed there.
-    x, x_term = _summed(x, x_term, tuple([a for a, label in enumerate(x_term) if label not in y_term + needed]))
-    y, y_term = _summed(y, y_term, tuple([a for a, label in enumerate(y_term) if label not in x_term + needed]))
-    return bind(einsum_p, x, y, subscripts=f"{x_term},{y_term}->{out}"), out
+def _multiply_pair(x: Any, y: Any, subscripts: str) -> Any:
+    return bind(einsum_p, x, y, subscripts=subscripts)
 
 
-def _contract_all(operands: list[Any], contraction: _Contraction) -> Any:
-    if contraction.pair is not None:
-        return bind(einsum_p, *operands, subscripts=contraction.pair)
+def _arrange(x: Any, axes: tuple[int, ...]) -> Any:
+    return bind(transpose_p, x, axes=axes)
+
+
+@attrs.frozen(eq=False, repr=False)
+class _Work:
+    """A value on its way through the contraction: its number and the label of each of its axes."""
+
+    value: int
+    term: str
+
+
+@attrs.frozen(eq=False, repr=False)
+class _Planner:
+    """Adds to the steps on the values of a contraction of so many operands."""
+
+    contraction: _Contraction
+    steps: list[_Step] = attrs.field(factory=list, init=False)
+
+    def add(self, operation: Callable[..., Any], *inputs: int, **params: Any) -> int:
+        self.steps.append(_Step(operation, inputs, params))
+        return len(self.contraction.terms) + len(self.steps) - 1
+
+    def simplify(self, value: int, shape: Shape, elsewhere: str) -> _Work:
+        """One operand without repeated labels, labels that it broadcasts, and labels that no one else has."""
+        term = self.contraction.terms[value]
+        for label in dict.fromkeys(term):
+            while term.count(label) > 1:
+                first = term.index(label)
+                second = term.index(label, first + 1)
+                value = self.add(_take_diagonal, value, axis1=first, axis2=second)
+                term = term[:first] + term[first + 1 : second] + term[second + 1 :] + label
+                shape = (*shape[:first], *shape[first + 1 : second], *shape[second + 1 :], shape[first])
+        kept = [axis for axis, label in enumerate(term) if shape[axis] == self.contraction.lengths[label]]
+        if len(kept) < len(term):
+            value = self.add(reshape_to, value, shape=tuple([shape[axis] for axis in kept]))
+            term = "".join([term[axis] for axis in kept])
+        return self.sum_all_but(_Work(value, term), elsewhere)
+
+    def sum_all_but(self, work: _Work, needed: str) -> _Work:
+        axes = tuple([axis for axis, label in enumerate(work.term) if label not in needed])
+        if not axes:
+            return work
+        term = "".join([label for label in work.term if label in needed])
+        return _Work(self.add(_add_up, work.value, axes=axes), term)
+
+    def contract_pair(self, first: _Work, second: _Work, needed: str) -> _Work:
+        out = "".join([label for label in dict.fromkeys(first.term + second.term) if label in needed])
+        # A label that squeezing left to one operand alone is summed there.
+        x = self.sum_all_but(first, second.term + needed)
+        y = self.sum_all_but(second, first.term + needed)
+        return _Work(self.add(_multiply_pair, x.value, y.value, subscripts=f"{x.term},{y.term}->{out}"), out)
+
+    def finish(self, work: _Work) -> None:
+        out = self.contraction.out
+        work = self.sum_all_but(work, out)
+        if work.term != out:
+            if self.steps and self.steps[-1].operation is _multiply_pair:
+                # The primitive arranges its result itself.
+                last = self.steps.pop()
+                subscripts = f"{last.params['subscripts'].partition('->')[0]}->{out}"
+                self.add(_multiply_pair, *last.inputs, subscripts=subscripts)
+            else:
+                self.add(_arrange, work.value, axes=tuple([work.term.index(label) for label in out]))
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_steps(subscripts: str, shapes: tuple[Shape, ...], optimize: Any) -> tuple[_Step, ...]:
+    contraction = _read(subscripts, shapes, optimize)
+    planner = _Planner(contraction)
     terms, out = contraction.terms, contraction.out
-    work: list[tuple[Any, str]] = []
-    for position, (x, term) in enumerate(zip(operands, terms, strict=True)):
+    work: list[_Work] = []
+    for position, shape in enumerate(shapes):
         elsewhere = "".join([*terms[:position], *terms[position + 1 :], out])
-        work.append(_simplified(x, term, contraction, elsewhere))
+        work.append(planner.simplify(position, shape, elsewhere))
     for positions in contraction.path or [(0, 1)] * (len(work) - 1):
         chosen = [work[position] for position in sorted(positions)]
         work = [item for position, item in enumerate(work) if position not in positions]
         found = chosen[0]
         for index, item in enumerate(chosen[1:], 2):
-            needed = "".join([out, *[term for _, term in [*chosen[index:], *work]]])
-            found = _contract_pair(found, item, needed)
+            needed = "".join([out, *[other.term for other in [*chosen[index:], *work]]])
+            found = planner.contract_pair(found, item, needed)
         work.append(found)
-    x, term = work[0]
-    x, term = _summed(x, term, tuple([axis for axis, label in enumerate(term) if label not in out]))
-    return x if term == out else transpose(x, [term.index(label) for label in out])
+    planner.finish(work[0])
+    return tuple(planner.steps)
+
+
+def _follow(steps: tuple[_Step, ...], operands: list[Any]) -> Any:
+    values = list(operands)
+    for step in steps:
+        values.append(step.operation(*[values[number] for number in step.inputs], **step.params))
+    return values[-1]
 
 
 def _order(optimize: Any) -> Any:
@@ -362,7 +404,7 @@ def einsum(*args: Any, optimize: Any = True, dtype: Any = None) -> Tensor:
     subscripts, given = (args[0], args[1:]) if args and isinstance(args[0], str) else _from_lists(args)
     operands = [as_operand(value) for value in given]
     try:
-        contraction = _read(subscripts.replace(" ", ""), tuple([shape_of(x) for x in operands]), _order(optimize))
+        steps = _plan_steps(subscripts.replace(" ", ""), tuple([shape_of(x) for x in operands]), _order(optimize))
     except ShapeError as reason:
         avals = " and ".join([str(shape_dtype_of(x)) for x in operands])
         message = f"[einsum] {subscripts!r} on {avals or 'no operands'}: {reason.args[0]}"
@@ -371,4 +413,4 @@ def einsum(*args: Any, optimize: Any = True, dtype: Any = None) -> Tensor:
     if dtype is not None or any([own is not dtypes[0] for own in dtypes]):
         wanted = np.result_type(*dtypes) if dtype is None else np.dtype(dtype)
         operands = [x if own == wanted else convert(x, wanted) for x, own in zip(operands, dtypes, strict=True)]
-    return to_tensor(_contract_all(operands, contraction))
+    return to_tensor(_follow(steps, operands))

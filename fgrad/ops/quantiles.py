@@ -294,13 +294,13 @@ def _with_axes(found: Any, lanes: Lanes, keepdims: bool, counts: Shape = ()) -> 
     return reshape_to(found, (*counts, *lanes.kept)) if keepdims else found
 
 
-def _promotes_otherwise(a: Any, q: Any, *args: Any, **kwargs: Any) -> bool:
-    """Whether there are releases of NumPy, such as 2.0, that interpolate in another dtype than this one does."""
-    return isinstance(q, Tensor) or dtype_of(as_operand(a)) != _FLOAT64
+def _differs_in_some_release(a: Any, q: Any, *args: Any, method: str = "linear", **kwargs: Any) -> bool:
+    """Whether there are releases of NumPy, such as 2.0, that interpolate in another dtype, or by another rule."""
+    return method != "linear" or isinstance(q, Tensor) or dtype_of(as_operand(a)) != _FLOAT64
 
 
 @stands_for(np.quantile)
-@untraced_by(np.quantile, unless=_promotes_otherwise)
+@untraced_by(np.quantile, unless=_differs_in_some_release)
 def quantile(
     a: ArrayLike,
     q: ArrayLike,
@@ -341,7 +341,7 @@ def quantile(
 
 
 @stands_for(np.percentile)
-@untraced_by(np.percentile, unless=_promotes_otherwise)
+@untraced_by(np.percentile, unless=_differs_in_some_release)
 def percentile(
     a: ArrayLike,
     q: ArrayLike,
