@@ -29,7 +29,8 @@ def well_conditioned(seed, shape, dtype):
         x = x + 1j * generator.uniform(-0.4, 0.4, shape)
     places = np.arange(min(shape[-2:]))
     x[..., places, places] += np.asarray([1.0, 3.0, 5.5])[places]
-    return x.astype(dtype)
+    # Cut off, the smallest entry of the diagonal would be 0.
+    return (np.rint(2 * x) if dtype.kind in "iu" else x).astype(dtype)
 
 
 def matrices(shapes, kinds=None):

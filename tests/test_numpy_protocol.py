@@ -310,6 +310,32 @@ def test_numpy_functions_that_change_an_array_name_the_alternative(mutate, concr
         mutate(T) if concrete else while_tracing(mutate)
 
 
+def writes_into_out(function):
+    if isinstance(function, np.ufunc):
+        return True
+    try:
+        return "out" in inspect.signature(function).parameters
+    except ValueError:
+        return False  # written in C, before NumPy 2.4
+
+
+WITH_OUT = {
+    counterpart
+    for function, counterpart in [*UFUNC_COUNTERPARTS.items(), *FUNCTION_COUNTERPARTS.items()]
+    if writes_into_out(function)
+}
+
+
+@pytest.mark.parametrize(
+    "function", sorted(WITH_OUT, key=lambda f: (f.__module__, f.__name__)), ids=lambda f: f.__name__
+)
+def test_functions_that_write_into_out_in_numpy_name_the_alternative(function):
+    parameters = inspect.signature(function).parameters.values()
+    operands = [T for one in parameters if one.default is one.empty and one.kind is not one.VAR_POSITIONAL]
+    with pytest.raises(ImmutableError, match=rf"fg\..*{function.__name__}\(out=.*use the result that it returns"):
+        function(*operands, out=np.empty(3))
+
+
 # Methods.
 
 # Methods of ndarray that a Tensor does not have: they change bytes, write files or belong to ndarray's own machinery.

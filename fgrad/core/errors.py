@@ -6,6 +6,7 @@ import linecache
 import os
 import sys
 from types import FrameType
+from typing import NoReturn
 
 import attrs
 import numpy as np
@@ -24,6 +25,8 @@ __all__ = [
     "ShapeError",
     "TracerConversionError",
     "TreeError",
+    "at_user_line",
+    "refuse_out",
 ]
 
 
@@ -157,3 +160,9 @@ def at_user_line(message: str) -> str:
     """The message with the user's own source line below it, where one is found."""
     line = user_line()
     return message if line is None else f"{message}\n  at {line}"
+
+
+def refuse_out(call: str) -> NoReturn:
+    """Raises the error for ``out=`` in a call: of a function of fgrad or of NumPy, or of a method."""
+    message = f"{call}(out=...) cannot write into an array: tensors are immutable; use the result that it returns"
+    raise ImmutableError(at_user_line(message))

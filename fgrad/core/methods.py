@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from fgrad.core.errors import ImmutableError, at_user_line
+from fgrad.core.errors import ImmutableError, at_user_line, refuse_out
 from fgrad.core.late import load_late_modules
 
 
@@ -27,8 +27,7 @@ operations = Operations()
 
 def _refuse_out(name: str, out: Any) -> None:
     if out is not None:
-        message = f"x.{name}(out=...) cannot write into an array: tensors are immutable; use the result that it returns"
-        raise ImmutableError(at_user_line(message))
+        refuse_out(f"x.{name}")
 
 
 def _refuse_change(name: str, way_out: str) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, cast
 import attrs
 import numpy as np
 
-from fgrad.core.errors import DtypeError, ImmutableError, TracerConversionError, at_user_line
+from fgrad.core.errors import DtypeError, TracerConversionError, at_user_line, refuse_out
 from fgrad.core.shape import PYTHON_NUMBERS
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "name_of",
     "plan_call",
     "refuse_call",
-    "refuse_out",
 ]
 
 _EVERY = 1 << 30
@@ -61,12 +60,6 @@ def refuse_call(name: str) -> NoReturn:
     """Raises the error for what NumPy has and fgrad does not."""
     message = f"{name} has no counterpart in fgrad that takes a Tensor, and would drop its gradient; {_WAY_OUT}"
     raise TracerConversionError(at_user_line(message))
-
-
-def refuse_out(name: str) -> NoReturn:
-    """Raises the error for ``out=``."""
-    message = f"{name}(out=...) cannot write a Tensor's values into an array; use the result that it returns"
-    raise ImmutableError(at_user_line(message))
 
 
 @attrs.frozen(eq=False)
@@ -179,7 +172,9 @@ def plan_call(function: Callable[..., Any], counterpart: Callable[..., Any]) -> 
         ours = inspect.signature(counterpart).parameters
     except ValueError:
         return CallPlan(_EVERY, frozenset())
+    # Both refuse `out`, and NumPy's function is what the error should name.
     by_keyword = {name for name, one in ours.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    by_keyword.discard("out")
     by_position = [name for name, one in ours.items() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     places: dict[str, int | str] = {}
     same, every = 0, False

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind, bind1
-from fgrad.core.errors import DtypeError
+from fgrad.core.errors import DtypeError, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
@@ -28,7 +28,7 @@ rad2deg_p: Primitive = elementwise("rad2deg", np.rad2deg, lambda g, out, x: bind
 
 
 @stands_for(np.cbrt)
-def cbrt(x: ArrayLike, /) -> Tensor:
+def cbrt(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """The real cube root, elementwise; the derivative is 1 / (3 cbrt(x)**2).
 
     At 0 the derivative is inf, as the limit is; a zero cotangent contributes zero there.
@@ -37,28 +37,34 @@ def cbrt(x: ArrayLike, /) -> Tensor:
     >>> fg.cbrt(fg.asarray([8.0, -27.0]))
     Tensor([ 2., -3.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.cbrt")
     return bind1(cbrt_p, x)
 
 
 @stands_for(np.deg2rad, np.radians)
-def deg2rad(x: ArrayLike, /) -> Tensor:
+def deg2rad(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """Degrees as radians, x pi / 180, elementwise.
 
     >>> import fgrad as fg
     >>> fg.deg2rad(fg.asarray([90.0, 180.0]))
     Tensor([1.57079633, 3.14159265], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.deg2rad")
     return bind1(deg2rad_p, x)
 
 
 @stands_for(np.rad2deg, np.degrees)
-def rad2deg(x: ArrayLike, /) -> Tensor:
+def rad2deg(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """Radians as degrees, x 180 / pi, elementwise.
 
     >>> import fgrad as fg
     >>> fg.rad2deg(fg.asarray([fg.pi / 2, fg.pi]))
     Tensor([ 90., 180.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.rad2deg")
     return bind1(rad2deg_p, x)
 
 

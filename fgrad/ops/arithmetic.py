@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind1, bind2, make_operator, make_unary_operator
+from fgrad.core.errors import refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
@@ -45,29 +46,33 @@ __all__ = [
 
 
 @stands_for(np.add)
-def add(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def add(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 + x2, elementwise with broadcasting; the partial derivatives are 1 and 1.
 
     >>> import fgrad as fg
     >>> fg.add(fg.asarray([1.0, 2.0]), 3.0)
     Tensor([4., 5.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.add")
     return bind2(add_p, x1, x2)
 
 
 @stands_for(np.subtract)
-def subtract(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def subtract(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 - x2, elementwise with broadcasting; the partial derivatives are 1 and -1.
 
     >>> import fgrad as fg
     >>> fg.subtract(fg.asarray([1.0, 2.0]), 3.0)
     Tensor([-2., -1.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.subtract")
     return bind2(subtract_p, x1, x2)
 
 
 @stands_for(np.multiply)
-def multiply(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def multiply(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 * x2, elementwise with broadcasting; the partial derivatives are x2 and x1.
 
     In the derivative a zero makes a product zero: a zero cotangent, as in the branch of a `where` that is not taken,
@@ -78,11 +83,13 @@ def multiply(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.multiply(fg.asarray([1.0, 2.0]), 3.0)
     Tensor([3., 6.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.multiply")
     return bind2(multiply_p, x1, x2)
 
 
 @stands_for(np.divide)
-def divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def divide(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 / x2, elementwise with broadcasting; integers give floats.
 
     The partial derivatives are 1 / x2 and -x1 / x2**2. Where the cotangent is zero, as in the branch of a `where` that
@@ -92,6 +99,8 @@ def divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.divide(fg.asarray([1.0, 2.0]), 4.0)
     Tensor([0.25, 0.5 ], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.divide")
     return bind2(divide_p, x1, x2)
 
 
@@ -99,7 +108,7 @@ true_divide = divide
 
 
 @stands_for(np.floor_divide)
-def floor_divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def floor_divide(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The largest integer not above x1 / x2, elementwise; its derivative is zero wherever it exists.
 
     Where one of the two is infinite it is the limit, as the array API has it: inf // 2 is inf, and 1 // -inf is -0.
@@ -109,17 +118,21 @@ def floor_divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.floor_divide(fg.asarray([7.0, -7.0]), 2.0)
     Tensor([ 3., -4.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.floor_divide")
     return bind2(floor_divide_p, x1, x2)
 
 
 @stands_for(np.remainder)
-def remainder(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def remainder(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 - floor(x1 / x2) * x2, elementwise, of the sign of x2; the partials are 1 and -floor(x1 / x2).
 
     >>> import fgrad as fg
     >>> fg.remainder(fg.asarray([7.0, -7.0]), 3.0)
     Tensor([1., 2.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.remainder")
     return bind2(remainder_p, x1, x2)
 
 
@@ -127,46 +140,54 @@ mod = remainder
 
 
 @stands_for(np.negative)
-def negative(x: ArrayLike, /) -> Tensor:
+def negative(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """-x, elementwise; the derivative is -1.
 
     >>> import fgrad as fg
     >>> fg.negative(fg.asarray([1.0, -2.0]))
     Tensor([-1.,  2.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.negative")
     return bind1(negative_p, x)
 
 
 @stands_for(np.positive)
-def positive(x: ArrayLike, /) -> Tensor:
+def positive(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """+x, elementwise: a tensor of the same values.
 
     >>> import fgrad as fg
     >>> fg.positive(fg.asarray([1.0, -2.0]))
     Tensor([ 1., -2.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.positive")
     return bind1(positive_p, x)
 
 
 @stands_for(np.square)
-def square(x: ArrayLike, /) -> Tensor:
+def square(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """x**2, elementwise; the derivative is 2 x.
 
     >>> import fgrad as fg
     >>> fg.square(fg.asarray([1.0, -3.0]))
     Tensor([1., 9.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.square")
     return bind1(square_p, x)
 
 
 @stands_for(np.reciprocal)
-def reciprocal(x: ArrayLike, /) -> Tensor:
+def reciprocal(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """1 / x, elementwise; the derivative is -1 / x**2.
 
     >>> import fgrad as fg
     >>> fg.reciprocal(fg.asarray([2.0, -4.0]))
     Tensor([ 0.5 , -0.25], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.reciprocal")
     return bind1(reciprocal_p, x)
 
 
@@ -274,7 +295,7 @@ def _imag_vjp(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
 
 
 @stands_for(np.absolute)
-def abs(x: ArrayLike, /) -> Tensor:
+def abs(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """|x|, elementwise; the derivative is sign(x), which is 0 at 0.
 
     Of a complex x it is the modulus, whose cotangent is g conj(x) / |x|, 0 at 0.
@@ -283,6 +304,8 @@ def abs(x: ArrayLike, /) -> Tensor:
     >>> fg.abs(fg.asarray([1.0, -2.0]))
     Tensor([1., 2.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.abs")
     return bind1(abs_p, x)
 
 
@@ -290,7 +313,7 @@ absolute = abs
 
 
 @stands_for(np.sign)
-def sign(x: ArrayLike, /) -> Tensor:
+def sign(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """-1, 0 or 1 as x is negative, zero or positive, elementwise; x / |x| of complex x.
 
     The derivative is zero for real x, and taken as zero at a complex 0.
@@ -299,6 +322,8 @@ def sign(x: ArrayLike, /) -> Tensor:
     >>> fg.sign(fg.asarray([1.5, 0.0, -2.0]))
     Tensor([ 1.,  0., -1.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.sign")
     if dtype_of(as_operand(x)).kind == "c":
         modulus = abs(x)
         zero = equal(modulus, 0)
@@ -330,13 +355,15 @@ def imag(x: ArrayLike, /) -> Tensor:
 
 
 @stands_for(np.conjugate)
-def conj(x: ArrayLike, /) -> Tensor:
+def conj(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """The complex conjugate; its cotangent is conj(g).
 
     >>> import fgrad as fg
     >>> fg.conj(fg.asarray([1.0 + 2.0j]))
     Tensor([1.-2.j], dtype=complex128)
     """
+    if out is not None:
+        refuse_out("fg.conj")
     return bind1(conj_p, x)
 
 

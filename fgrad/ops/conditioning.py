@@ -13,7 +13,7 @@ from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor
-from fgrad.ops.arguments import as_operand, dtype_of, shape_of
+from fgrad.ops.arguments import as_operand, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import abs as modulus
 from fgrad.ops.arithmetic import add, conj, divide, multiply, negative, real, square, subtract
 from fgrad.ops.contractions import matmul
@@ -208,6 +208,8 @@ condition_number_p = register(
 
 def _composed_cond(x: Any, p: float | str) -> Any:
     norm = _NORMS[p]
+    # The squares and sums of small integers do not fit their dtype.
+    x = x if is_inexact(dtype_of(x)) else convert(x, np.dtype(float))
     # As in NumPy, a singular matrix is no reason for a warning.
     with np.errstate(all="ignore"):
         found = multiply(norm(x), norm(bind1(inverse_or_nan_p, x)))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind, bind2, make_operator
-from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
@@ -187,7 +187,7 @@ matmul_p = bilinear(
 
 
 @stands_for(np.matmul)
-def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def matmul(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The matrix product, ``x1 @ x2``: the last axis of x1 is contracted with the second to last of x2.
 
     Leading axes are broadcast as stacks of matrices: (..., m, k) and (..., k, n) give (..., m, n). A first operand of
@@ -201,6 +201,8 @@ def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.matmul(fg.asarray([[1.0, 2.0], [3.0, 4.0]]), fg.asarray([1.0, -1.0]))
     Tensor([-1., -1.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.matmul")
     return bind2(matmul_p, as_operand(x1), as_operand(x2))
 
 
@@ -240,7 +242,7 @@ def _arranged(x: Any, order: tuple[int, ...], shape: Shape) -> Any:
 
 
 @stands_for(np.dot, method="dot")
-def dot(a: ArrayLike, b: ArrayLike, /) -> Tensor:
+def dot(a: ArrayLike, b: ArrayLike, /, *, out: None = None) -> Tensor:
     """NumPy's dot product: the last axis of a is contracted with the second to last, or only, axis of b.
 
     With a number it is a product with that number. Unlike `matmul` it does not broadcast leading axes but takes every
@@ -253,6 +255,8 @@ def dot(a: ArrayLike, b: ArrayLike, /) -> Tensor:
     >>> fg.dot(fg.asarray([1.0, 2.0]), fg.asarray([3.0, 4.0]))
     Tensor(11., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.dot")
     x, y = as_operand(a), as_operand(b)
     x_rank, y_rank = len(shape_of(x)), len(shape_of(y))
     if not x_rank or not y_rank:
@@ -348,7 +352,7 @@ def _listed(axes: Any) -> Iterable[Any]:
 
 
 @stands_for(np.outer)
-def outer(a: ArrayLike, b: ArrayLike, /) -> Tensor:
+def outer(a: ArrayLike, b: ArrayLike, /, *, out: None = None) -> Tensor:
     """All products a_i b_j of the elements, both read in row-major order, as a matrix.
 
     >>> import fgrad as fg
@@ -356,6 +360,8 @@ def outer(a: ArrayLike, b: ArrayLike, /) -> Tensor:
     Tensor([[3., 4.],
             [6., 8.]], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.outer")
     x, y = as_operand(a), as_operand(b)
     columns = product(shape_of(y))
     row = y if shape_of(y) == (columns,) else reshape_to(y, (columns,))
@@ -363,7 +369,7 @@ def outer(a: ArrayLike, b: ArrayLike, /) -> Tensor:
 
 
 @stands_for(*([np.vecdot] if hasattr(np, "vecdot") else []))
-def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
+def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1, out: None = None) -> Tensor:
     """The sum of conj(x1) * x2 along one axis, which is counted in each operand; the other axes are broadcast.
 
     Raises:
@@ -373,6 +379,8 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
     >>> fg.vecdot(fg.asarray([[1.0, 2.0], [3.0, 4.0]]), fg.asarray([1.0, 1.0]))
     Tensor([3., 7.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.vecdot")
     x, y = (_axis_last(as_operand(value), axis) for value in (x1, x2))
     x_shape, y_shape = shape_of(x), shape_of(y)
     if x_shape[-1] != y_shape[-1]:
@@ -480,7 +488,9 @@ def diagonal(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -
 
 
 @stands_for(np.trace, method="trace")
-def trace(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
+def trace(
+    x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, *, out: None = None
+) -> Tensor:
     """The sum of a diagonal, of two axes that leave the shape: sum_i x_(i, i + offset).
 
     The cotangent stands on the diagonal, with zeros elsewhere. Booleans and small integers are added in the platform's
@@ -493,6 +503,8 @@ def trace(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtyp
     >>> fg.trace(fg.asarray([[1.0, 2.0], [3.0, 4.0]]))
     Tensor(5., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.trace")
     operand = as_operand(x)
     first, second = _two_axes(operand, axis1, axis2, "trace")
     entries = bind(diagonal_p, operand, offset=operator.index(offset), axis1=first, axis2=second)

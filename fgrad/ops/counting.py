@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
@@ -201,6 +201,7 @@ def compress(
     *,
     size: int | None = None,
     fill_value: ArrayLike = 0,
+    out: None = None,
 ) -> Tensor:
     """The entries along an axis for which a vector of conditions is true; of the flattened elements without `axis`.
 
@@ -223,6 +224,8 @@ def compress(
     >>> fg.compress(fg.asarray([True, False, True]), fg.asarray([1.0, 2.0, 3.0]))
     Tensor([1., 3.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.compress")
     mask, operand = as_operand(condition), as_operand(a)
     if len(shape_of(mask)) != 1:
         message = f"[compress] the condition is a vector, and has shape {shape_of(mask)}"

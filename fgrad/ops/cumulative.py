@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_ACCUMULATIONS
 from fgrad.core.shape import ShapeDtype
@@ -177,7 +177,7 @@ def _along(x: Any, axis: Any, operation: str) -> tuple[Any, int]:
 
 
 @stands_for(np.cumprod)
-def cumprod(a: ArrayLike, axis: int | None = None, dtype: Any = None) -> Tensor:
+def cumprod(a: ArrayLike, axis: int | None = None, dtype: Any = None, *, out: None = None) -> Tensor:
     """The products of the first 1, 2, ... elements along an axis; of those in row-major order when axis is None.
 
     With y the result, the derivative of y_k by x_i, i <= k, is the product of the other factors of y_k. All of them
@@ -193,6 +193,8 @@ def cumprod(a: ArrayLike, axis: int | None = None, dtype: Any = None) -> Tensor:
     >>> fg.grad(lambda x: fg.sum(fg.cumprod(x)))(fg.asarray([2.0, 0.0, 4.0]))
     Tensor([ 1., 10.,  0.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.cumprod")
     operand, place = _along(in_dtype(as_operand(a), dtype), axis, "cumprod")
     return in_dtype(bind(cumprod_p, operand, axis=place), dtype)
 
@@ -219,7 +221,7 @@ def _earlier_too(result: Any, axis: int, initial: int) -> Any:
 
 @stands_for(getattr(np, "cumulative_sum", None))  # NumPy 2.1 has it
 def cumulative_sum(
-    x: ArrayLike, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+    x: ArrayLike, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False, out: None = None
 ) -> Tensor:
     """The sums of the first 1, 2, ... elements along an axis; with `include_initial`, of the first 0, 1, 2, ...
 
@@ -233,6 +235,8 @@ def cumulative_sum(
     >>> fg.cumulative_sum(fg.asarray([1.0, 2.0, 3.0]), include_initial=True)
     Tensor([0., 1., 3., 6.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.cumulative_sum")
     operand, place = _cumulated(x, axis, dtype, "cumulative_sum")
     result = in_dtype(bind(cumsum_p, operand, axis=place, reverse=False), dtype)
     return _earlier_too(result, place, 0) if include_initial else result
@@ -240,7 +244,7 @@ def cumulative_sum(
 
 @stands_for(getattr(np, "cumulative_prod", None))  # NumPy 2.1 has it
 def cumulative_prod(
-    x: ArrayLike, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+    x: ArrayLike, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False, out: None = None
 ) -> Tensor:
     """The products of the first 1, 2, ... elements along an axis; with `include_initial`, of the first 0, 1, 2, ...
 
@@ -253,6 +257,8 @@ def cumulative_prod(
     >>> fg.cumulative_prod(fg.asarray([2.0, 3.0, 4.0]), include_initial=True)
     Tensor([ 1.,  2.,  6., 24.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.cumulative_prod")
     operand, place = _cumulated(x, axis, dtype, "cumulative_prod")
     result = in_dtype(bind(cumprod_p, operand, axis=place), dtype)
     return _earlier_too(result, place, 1) if include_initial else result
@@ -267,7 +273,7 @@ def without_nan(x: Any, fill: int) -> Any:
 
 
 @stands_for(np.nancumsum)
-def nancumsum(a: ArrayLike, axis: int | None = None, dtype: Any = None) -> Tensor:
+def nancumsum(a: ArrayLike, axis: int | None = None, dtype: Any = None, *, out: None = None) -> Tensor:
     """`cumsum` with NaN taken as 0; the derivative by a NaN is 0.
 
     Raises:
@@ -277,11 +283,13 @@ def nancumsum(a: ArrayLike, axis: int | None = None, dtype: Any = None) -> Tenso
     >>> fg.nancumsum(fg.asarray([1.0, fg.nan, 3.0]))
     Tensor([1., 1., 4.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nancumsum")
     return cumsum(without_nan(as_operand(a), 0), axis, dtype)
 
 
 @stands_for(np.nancumprod)
-def nancumprod(a: ArrayLike, axis: int | None = None, dtype: Any = None) -> Tensor:
+def nancumprod(a: ArrayLike, axis: int | None = None, dtype: Any = None, *, out: None = None) -> Tensor:
     """`cumprod` with NaN taken as 1; the derivative by a NaN is 0.
 
     Raises:
@@ -291,6 +299,8 @@ def nancumprod(a: ArrayLike, axis: int | None = None, dtype: Any = None) -> Tens
     >>> fg.nancumprod(fg.asarray([2.0, fg.nan, 3.0]))
     Tensor([2., 2., 6.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nancumprod")
     return cumprod(without_nan(as_operand(a), 1), axis, dtype)
 
 

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import Tensor, to_tensor
@@ -374,7 +374,7 @@ def _order(optimize: Any) -> Any:
 
 
 @stands_for(np.einsum)
-def einsum(*args: Any, optimize: Any = True, dtype: Any = None) -> Tensor:
+def einsum(*args: Any, optimize: Any = True, dtype: Any = None, out: None = None) -> Tensor:
     """Sums of products after Einstein: ``einsum("ij,jk->ik", a, b)`` is a matrix product.
 
     Every axis has a letter. Axes of one letter are multiplied elementwise (a letter that is repeated in one operand
@@ -401,6 +401,8 @@ def einsum(*args: Any, optimize: Any = True, dtype: Any = None) -> Tensor:
     >>> fg.einsum("ii", a)
     Tensor(5., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.einsum")
     subscripts, given = (args[0], args[1:]) if args and isinstance(args[0], str) else _from_lists(args)
     operands = [as_operand(value) for value in given]
     try:

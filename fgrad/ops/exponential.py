@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind, bind1, bind2, make_operator
+from fgrad.core.errors import refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.shape import PYTHON_NUMBERS
 from fgrad.core.tensor import ArrayLike, Tensor
@@ -60,40 +61,46 @@ power_p = elementwise(
 
 
 @stands_for(np.exp)
-def exp(x: ArrayLike, /) -> Tensor:
+def exp(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """e**x, elementwise; the derivative is exp(x).
 
     >>> import fgrad as fg
     >>> fg.exp(fg.asarray([0.0, 1.0]))
     Tensor([1.        , 2.71828183], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.exp")
     return bind1(exp_p, x)
 
 
 @stands_for(np.expm1)
-def expm1(x: ArrayLike, /) -> Tensor:
+def expm1(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """exp(x) - 1, elementwise, accurate near 0; the derivative is exp(x).
 
     >>> import fgrad as fg
     >>> fg.expm1(fg.asarray([0.0, 1e-10]))
     Tensor([0.e+00, 1.e-10], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.expm1")
     return bind1(expm1_p, x)
 
 
 @stands_for(np.exp2)
-def exp2(x: ArrayLike, /) -> Tensor:
+def exp2(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """2**x, elementwise; the derivative is 2**x log(2).
 
     >>> import fgrad as fg
     >>> fg.exp2(fg.asarray([0.0, 3.0]))
     Tensor([1., 8.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.exp2")
     return bind1(exp2_p, x)
 
 
 @stands_for(np.log)
-def log(x: ArrayLike, /) -> Tensor:
+def log(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """The natural logarithm, elementwise; the derivative is 1 / x.
 
     At 0 the derivative is inf, as the limit is; a zero cotangent contributes zero there.
@@ -102,44 +109,52 @@ def log(x: ArrayLike, /) -> Tensor:
     >>> fg.log(fg.asarray([1.0, 10.0]))
     Tensor([0.        , 2.30258509], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.log")
     return bind1(log_p, x)
 
 
 @stands_for(np.log1p)
-def log1p(x: ArrayLike, /) -> Tensor:
+def log1p(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """log(1 + x), elementwise, accurate near 0; the derivative is 1 / (1 + x).
 
     >>> import fgrad as fg
     >>> fg.log1p(fg.asarray([0.0, 1e-10]))
     Tensor([0.e+00, 1.e-10], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.log1p")
     return bind1(log1p_p, x)
 
 
 @stands_for(np.log2)
-def log2(x: ArrayLike, /) -> Tensor:
+def log2(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """The logarithm to base 2, elementwise; the derivative is 1 / (x log(2)).
 
     >>> import fgrad as fg
     >>> fg.log2(fg.asarray([1.0, 8.0]))
     Tensor([0., 3.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.log2")
     return bind1(log2_p, x)
 
 
 @stands_for(np.log10)
-def log10(x: ArrayLike, /) -> Tensor:
+def log10(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """The logarithm to base 10, elementwise; the derivative is 1 / (x log(10)).
 
     >>> import fgrad as fg
     >>> fg.log10(fg.asarray([1.0, 1000.0]))
     Tensor([0., 3.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.log10")
     return bind1(log10_p, x)
 
 
 @stands_for(np.sqrt)
-def sqrt(x: ArrayLike, /) -> Tensor:
+def sqrt(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """The square root, elementwise; the derivative is 1 / (2 sqrt(x)).
 
     At 0 the derivative is inf, as the limit is; a zero cotangent contributes zero there.
@@ -148,11 +163,13 @@ def sqrt(x: ArrayLike, /) -> Tensor:
     >>> fg.sqrt(fg.asarray([1.0, 9.0]))
     Tensor([1., 3.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.sqrt")
     return bind1(sqrt_p, x)
 
 
 @stands_for(np.power)
-def power(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def power(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1**x2, elementwise with broadcasting; the partials are x2 x1**(x2 - 1) and x1**x2 log(x1).
 
     At x1 = 0 the partial by x2 is taken as 0; at x2 = 0 the partial by x1 is 0, also at x1 = 0.
@@ -164,6 +181,8 @@ def power(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.power(fg.asarray([2.0, 3.0]), 3.0)
     Tensor([ 8., 27.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.power")
     return bind2(power_p, x1, x2)
 
 

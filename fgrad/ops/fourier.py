@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, shape_dtype_of
@@ -283,7 +283,7 @@ def _one_by_one(
 
 
 @stands_for(np.fft.fft)
-def fft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+def fft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None, *, out: None = None) -> Tensor:
     """The discrete Fourier transform along an axis: y_k = s sum_j a_j exp(-2 pi i j k / n), with s = 1.
 
     `n` cuts the axis or pads it with zeros first. The factor s is 1 / n for the norm "forward" and 1 / sqrt(n) for
@@ -297,12 +297,14 @@ def fft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = N
     >>> fg.fft.fft(fg.asarray([1.0, 2.0, 3.0, 4.0]))
     Tensor([10.+0.j, -2.+2.j, -2.+0.j, -2.-2.j], dtype=complex128)
     """
+    if out is not None:
+        refuse_out("fg.fft.fft")
     operand = as_operand(a)
     return _along_axis(fourier_p, "fft", operand, n, axis, _norm_name(norm, "fft"), _FORWARD)
 
 
 @stands_for(np.fft.ifft)
-def ifft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+def ifft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None, *, out: None = None) -> Tensor:
     """The inverse of `fft`: a_j = s sum_k y_k exp(2 pi i j k / n), with s = 1 / n.
 
     The factor s is 1 for the norm "forward" and 1 / sqrt(n) for "ortho". The rest is as in `fft`.
@@ -314,12 +316,14 @@ def ifft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = 
     >>> fg.fft.ifft(fg.asarray([4.0, 0.0, 0.0, 0.0]))
     Tensor([1.+0.j, 1.+0.j, 1.+0.j, 1.+0.j], dtype=complex128)
     """
+    if out is not None:
+        refuse_out("fg.fft.ifft")
     operand = as_operand(a)
     return _along_axis(fourier_p, "ifft", operand, n, axis, _norm_name(norm, "ifft"), _INVERSE)
 
 
 @stands_for(np.fft.rfft)
-def rfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+def rfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None, *, out: None = None) -> Tensor:
     """The first n // 2 + 1 entries of the Fourier transform of real numbers; the others are conjugates of those.
 
     Arguments and norms are those of `fft`. The cotangent of a_j is s Re(sum_k g_k exp(-2 pi i j k / n)).
@@ -332,12 +336,14 @@ def rfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = 
     >>> fg.fft.rfft(fg.asarray([1.0, 2.0, 3.0, 4.0]))
     Tensor([10.+0.j, -2.+2.j, -2.+0.j], dtype=complex128)
     """
+    if out is not None:
+        refuse_out("fg.fft.rfft")
     operand = as_operand(a)
     return _along_axis(real_fourier_p, "rfft", operand, n, axis, _norm_name(norm, "rfft"), _NEITHER)
 
 
 @stands_for(np.fft.irfft)
-def irfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+def irfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None, *, out: None = None) -> Tensor:
     """The inverse of `rfft`: n real numbers, out of the first n // 2 + 1 entries of their transform.
 
     `n` is 2 (m - 1) of m entries by default, so an odd number of points must be said. Imaginary parts for the
@@ -351,12 +357,14 @@ def irfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None =
     >>> fg.fft.irfft(fg.asarray([10.0, -2.0 + 2.0j, -2.0]))
     Tensor([1., 2., 3., 4.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.fft.irfft")
     operand = as_operand(a)
     return _along_axis(inverse_real_fourier_p, "irfft", operand, n, axis, _norm_name(norm, "irfft"), _NEITHER)
 
 
 @stands_for(np.fft.hfft)
-def hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+def hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None, *, out: None = None) -> Tensor:
     """The n real numbers that are the transform of a signal with a_(-j) = conj(a_j), out of a_0, ..., a_(n // 2).
 
     It is `irfft` of conj(a) without the factor 1 / n: the norms are those of `fft`. `n` is 2 (m - 1) by default.
@@ -368,13 +376,15 @@ def hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = 
     >>> fg.fft.hfft(fg.asarray([1.0, 2.0, 3.0]))
     Tensor([ 8., -2.,  0., -2.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.fft.hfft")
     operand = as_operand(a)
     operand = conj(operand) if dtype_of(operand).kind == "c" else operand
     return _along_axis(inverse_real_fourier_p, "hfft", operand, n, axis, _SWAPPED[_norm_name(norm, "hfft")], _NEITHER)
 
 
 @stands_for(np.fft.ihfft)
-def ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+def ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None, *, out: None = None) -> Tensor:
     """The inverse of `hfft`: the first n // 2 + 1 entries of a signal whose transform is the real a.
 
     It is the conjugate of `rfft`, with the factor 1 / n: the norms are those of `ifft`.
@@ -387,6 +397,8 @@ def ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None =
     >>> fg.fft.ihfft(fg.asarray([8.0, -2.0, 0.0, -2.0]))
     Tensor([1.-0.j, 2.-0.j, 3.-0.j], dtype=complex128)
     """
+    if out is not None:
+        refuse_out("fg.fft.ihfft")
     operand = as_operand(a)
     return conj(_along_axis(real_fourier_p, "ihfft", operand, n, axis, _SWAPPED[_norm_name(norm, "ihfft")], _NEITHER))
 
@@ -396,7 +408,12 @@ def ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None =
 
 @stands_for(np.fft.fftn)
 def fftn(
-    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None
+    a: ArrayLike,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+    *,
+    out: None = None,
 ) -> Tensor:
     """The Fourier transforms along several axes, all of them by default, one after the other: see `fft`.
 
@@ -411,13 +428,20 @@ def fftn(
     Tensor([[4.+0.j, 0.+0.j],
             [0.+0.j, 0.+0.j]], dtype=complex128)
     """
+    if out is not None:
+        refuse_out("fg.fft.fftn")
     operand = as_operand(a)
     return _over_axes(fourier_p, "fftn", operand, s, axes, _norm_name(norm, "fftn"), _FORWARD)
 
 
 @stands_for(np.fft.fft2)
 def fft2(
-    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
+    a: ArrayLike,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+    *,
+    out: None = None,
 ) -> Tensor:
     """The two-dimensional Fourier transform, along the last two axes by default: `fftn` with other defaults.
 
@@ -432,13 +456,20 @@ def fft2(
     Tensor([[4.+0.j, 0.+0.j],
             [0.+0.j, 0.+0.j]], dtype=complex128)
     """
+    if out is not None:
+        refuse_out("fg.fft.fft2")
     operand = as_operand(a)
     return _over_axes(fourier_p, "fft2", operand, s, axes, _norm_name(norm, "fft2"), _FORWARD)
 
 
 @stands_for(np.fft.ifftn)
 def ifftn(
-    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None
+    a: ArrayLike,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+    *,
+    out: None = None,
 ) -> Tensor:
     """The inverse of `fftn`: inverse Fourier transforms along several axes, all of them by default.
 
@@ -453,13 +484,20 @@ def ifftn(
     Tensor([[1.+0.j, 1.+0.j],
             [1.+0.j, 1.+0.j]], dtype=complex128)
     """
+    if out is not None:
+        refuse_out("fg.fft.ifftn")
     operand = as_operand(a)
     return _over_axes(fourier_p, "ifftn", operand, s, axes, _norm_name(norm, "ifftn"), _INVERSE)
 
 
 @stands_for(np.fft.ifft2)
 def ifft2(
-    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
+    a: ArrayLike,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+    *,
+    out: None = None,
 ) -> Tensor:
     """The inverse of `fft2`, along the last two axes by default: `ifftn` with other defaults.
 
@@ -474,13 +512,20 @@ def ifft2(
     Tensor([[1.+0.j, 1.+0.j],
             [1.+0.j, 1.+0.j]], dtype=complex128)
     """
+    if out is not None:
+        refuse_out("fg.fft.ifft2")
     operand = as_operand(a)
     return _over_axes(fourier_p, "ifft2", operand, s, axes, _norm_name(norm, "ifft2"), _INVERSE)
 
 
 @stands_for(np.fft.rfftn)
 def rfftn(
-    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None
+    a: ArrayLike,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+    *,
+    out: None = None,
 ) -> Tensor:
     """The Fourier transform of real numbers along several axes, of which the last has n // 2 + 1 entries: see `rfft`.
 
@@ -495,13 +540,20 @@ def rfftn(
     >>> fg.fft.rfftn(fg.ones((4, 5))).shape
     (4, 3)
     """
+    if out is not None:
+        refuse_out("fg.fft.rfftn")
     operand = as_operand(a)
     return _over_axes(real_fourier_p, "rfftn", operand, s, axes, _norm_name(norm, "rfftn"), _NEITHER)
 
 
 @stands_for(np.fft.rfft2)
 def rfft2(
-    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
+    a: ArrayLike,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+    *,
+    out: None = None,
 ) -> Tensor:
     """The two-dimensional transform of real numbers, along the last two axes by default: see `rfftn`.
 
@@ -516,13 +568,20 @@ def rfft2(
     >>> fg.fft.rfft2(fg.ones((4, 5))).shape
     (4, 3)
     """
+    if out is not None:
+        refuse_out("fg.fft.rfft2")
     operand = as_operand(a)
     return _over_axes(real_fourier_p, "rfft2", operand, s, axes, _norm_name(norm, "rfft2"), _NEITHER)
 
 
 @stands_for(np.fft.irfftn)
 def irfftn(
-    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None
+    a: ArrayLike,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+    *,
+    out: None = None,
 ) -> Tensor:
     """The inverse of `rfftn`: real numbers, out of half of their transform along several axes.
 
@@ -536,13 +595,20 @@ def irfftn(
     >>> fg.fft.irfftn(fg.fft.rfft2(fg.ones((4, 5))), s=(4, 5), axes=(0, 1)).shape
     (4, 5)
     """
+    if out is not None:
+        refuse_out("fg.fft.irfftn")
     operand = as_operand(a)
     return _over_axes(inverse_real_fourier_p, "irfftn", operand, s, axes, _norm_name(norm, "irfftn"), _NEITHER)
 
 
 @stands_for(np.fft.irfft2)
 def irfft2(
-    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
+    a: ArrayLike,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+    *,
+    out: None = None,
 ) -> Tensor:
     """The inverse of `rfft2`, along the last two axes by default: see `irfftn`.
 
@@ -556,5 +622,7 @@ def irfft2(
     >>> fg.fft.irfft2(fg.fft.rfft2(fg.ones((4, 5))), s=(4, 5), axes=(0, 1)).shape
     (4, 5)
     """
+    if out is not None:
+        refuse_out("fg.fft.irfft2")
     operand = as_operand(a)
     return _over_axes(inverse_real_fourier_p, "irfft2", operand, s, axes, _norm_name(norm, "irfft2"), _NEITHER)

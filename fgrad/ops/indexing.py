@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from fgrad.core.bind import Tracer, bind
-from fgrad.core.errors import DtypeError, IndexingError, ShapeError, TracerConversionError, at_user_line
+from fgrad.core.errors import DtypeError, IndexingError, ShapeError, TracerConversionError, at_user_line, refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, result_dtype, shape_dtype_of
@@ -448,7 +448,9 @@ def at(x: Tensor) -> IndexUpdate:
 
 
 @stands_for(np.take)
-def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None, *, mode: str = "raise") -> Tensor:
+def take(
+    x: ArrayLike, indices: ArrayLike, /, axis: int | None = None, *, mode: str = "raise", out: None = None
+) -> Tensor:
     """The entries at positions along an axis; of the flattened elements without `axis`.
 
     Args:
@@ -464,6 +466,8 @@ def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None, *, mode: 
     >>> fg.take(fg.asarray([10.0, 20.0, 30.0]), [2, 0])
     Tensor([30., 10.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.take")
     if type(x) is ConcreteTensor and type(indices) is ConcreteTensor and mode == "raise":
         try:
             return adopt(_asarray(x._array.take(indices._array, axis)))

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
@@ -79,6 +79,7 @@ def concatenate(
     *,
     dtype: Any = None,
     casting: Casting = "same_kind",
+    out: None = None,
 ) -> Tensor:
     """Arrays joined along an axis they have; their flattened elements with ``axis=None``.
 
@@ -93,6 +94,8 @@ def concatenate(
     >>> fg.concatenate([fg.asarray([1.0, 2.0]), fg.asarray([3.0])])
     Tensor([1., 2., 3.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.concatenate")
     operands = [as_operand(array) for array in arrays]
     if not operands:
         message = "[concatenate] needs at least one array"
@@ -122,7 +125,13 @@ def _cast(operands: list[Any], dtype: Any, casting: Casting) -> list[Any]:
 
 @stands_for(np.stack)
 def stack(
-    arrays: Sequence[ArrayLike] | Tensor, /, axis: int = 0, *, dtype: Any = None, casting: Casting = "same_kind"
+    arrays: Sequence[ArrayLike] | Tensor,
+    /,
+    axis: int = 0,
+    *,
+    dtype: Any = None,
+    casting: Casting = "same_kind",
+    out: None = None,
 ) -> Tensor:
     """Arrays of one shape joined along a new axis; `dtype` and `casting` are those of `concatenate`.
 
@@ -134,6 +143,8 @@ def stack(
     Tensor([[1., 3.],
             [2., 4.]], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.stack")
     operands = [as_operand(array) for array in arrays]
     if not operands:
         message = "[stack] needs at least one array"

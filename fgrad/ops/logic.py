@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind, bind1, bind2, make_operator
+from fgrad.core.errors import refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
@@ -82,255 +83,301 @@ round_p = constant(
 
 
 @stands_for(np.equal)
-def equal(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def equal(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 == x2, elementwise, as booleans.
 
     >>> import fgrad as fg
     >>> fg.equal(fg.asarray([1.0, 2.0]), 2.0)
     Tensor([False,  True], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.equal")
     return bind2(equal_p, x1, x2)
 
 
 @stands_for(np.not_equal)
-def not_equal(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def not_equal(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 != x2, elementwise, as booleans.
 
     >>> import fgrad as fg
     >>> fg.not_equal(fg.asarray([1.0, 2.0]), 2.0)
     Tensor([ True, False], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.not_equal")
     return bind2(not_equal_p, x1, x2)
 
 
 @stands_for(np.less)
-def less(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def less(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 < x2, elementwise, as booleans.
 
     >>> import fgrad as fg
     >>> fg.less(fg.asarray([1.0, 2.0]), 2.0)
     Tensor([ True, False], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.less")
     return bind2(less_p, x1, x2)
 
 
 @stands_for(np.less_equal)
-def less_equal(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def less_equal(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 <= x2, elementwise, as booleans.
 
     >>> import fgrad as fg
     >>> fg.less_equal(fg.asarray([1.0, 3.0]), 2.0)
     Tensor([ True, False], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.less_equal")
     return bind2(less_equal_p, x1, x2)
 
 
 @stands_for(np.greater)
-def greater(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def greater(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 > x2, elementwise, as booleans.
 
     >>> import fgrad as fg
     >>> fg.greater(fg.asarray([1.0, 3.0]), 2.0)
     Tensor([False,  True], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.greater")
     return bind2(greater_p, x1, x2)
 
 
 @stands_for(np.greater_equal)
-def greater_equal(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def greater_equal(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 >= x2, elementwise, as booleans.
 
     >>> import fgrad as fg
     >>> fg.greater_equal(fg.asarray([1.0, 2.0]), 2.0)
     Tensor([False,  True], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.greater_equal")
     return bind2(greater_equal_p, x1, x2)
 
 
 @stands_for(np.logical_and)
-def logical_and(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def logical_and(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """Whether both are true (not zero), elementwise.
 
     >>> import fgrad as fg
     >>> fg.logical_and(fg.asarray([True, False]), True)
     Tensor([ True, False], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.logical_and")
     return bind2(logical_and_p, x1, x2)
 
 
 @stands_for(np.logical_or)
-def logical_or(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def logical_or(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """Whether at least one is true (not zero), elementwise.
 
     >>> import fgrad as fg
     >>> fg.logical_or(fg.asarray([True, False]), False)
     Tensor([ True, False], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.logical_or")
     return bind2(logical_or_p, x1, x2)
 
 
 @stands_for(np.logical_xor)
-def logical_xor(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def logical_xor(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """Whether exactly one is true (not zero), elementwise.
 
     >>> import fgrad as fg
     >>> fg.logical_xor(fg.asarray([True, False]), True)
     Tensor([False,  True], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.logical_xor")
     return bind2(logical_xor_p, x1, x2)
 
 
 @stands_for(np.bitwise_and)
-def bitwise_and(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def bitwise_and(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 & x2 of booleans or the bits of integers, elementwise.
 
     >>> import fgrad as fg
     >>> fg.bitwise_and(fg.asarray([6, 5]), 3)
     Tensor([2, 1], dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.bitwise_and")
     return bind2(bitwise_and_p, x1, x2)
 
 
 @stands_for(np.bitwise_or)
-def bitwise_or(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def bitwise_or(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 | x2 of booleans or the bits of integers, elementwise.
 
     >>> import fgrad as fg
     >>> fg.bitwise_or(fg.asarray([6, 5]), 3)
     Tensor([7, 7], dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.bitwise_or")
     return bind2(bitwise_or_p, x1, x2)
 
 
 @stands_for(np.bitwise_xor)
-def bitwise_xor(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def bitwise_xor(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 ^ x2 of booleans or the bits of integers, elementwise.
 
     >>> import fgrad as fg
     >>> fg.bitwise_xor(fg.asarray([6, 5]), 3)
     Tensor([5, 6], dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.bitwise_xor")
     return bind2(bitwise_xor_p, x1, x2)
 
 
 @stands_for(np.left_shift)
-def left_shift(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def left_shift(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The bits of x1 moved x2 places up, elementwise.
 
     >>> import fgrad as fg
     >>> fg.left_shift(fg.asarray([1, 2]), 3)
     Tensor([ 8, 16], dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.left_shift")
     return bind2(left_shift_p, x1, x2)
 
 
 @stands_for(np.right_shift)
-def right_shift(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def right_shift(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The bits of x1 moved x2 places down, elementwise.
 
     >>> import fgrad as fg
     >>> fg.right_shift(fg.asarray([8, 16]), 3)
     Tensor([1, 2], dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.right_shift")
     return bind2(right_shift_p, x1, x2)
 
 
 @stands_for(np.logical_not)
-def logical_not(x: ArrayLike, /) -> Tensor:
+def logical_not(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """Whether x is false (zero), elementwise.
 
     >>> import fgrad as fg
     >>> fg.logical_not(fg.asarray([True, False]))
     Tensor([False,  True], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.logical_not")
     return bind1(logical_not_p, x)
 
 
 @stands_for(np.invert)
-def bitwise_not(x: ArrayLike, /) -> Tensor:
+def bitwise_not(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """Every bit flipped; of booleans, the negation; elementwise.
 
     >>> import fgrad as fg
     >>> fg.bitwise_not(fg.asarray([True, False]))
     Tensor([False,  True], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.bitwise_not")
     return bind1(bitwise_not_p, x)
 
 
 @stands_for(np.isnan)
-def isnan(x: ArrayLike, /) -> Tensor:
+def isnan(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """Whether x is NaN, elementwise.
 
     >>> import fgrad as fg
     >>> fg.isnan(fg.asarray([1.0, float("nan")]))
     Tensor([False,  True], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.isnan")
     return bind1(isnan_p, x)
 
 
 @stands_for(np.isinf)
-def isinf(x: ArrayLike, /) -> Tensor:
+def isinf(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """Whether x is infinite, elementwise.
 
     >>> import fgrad as fg
     >>> fg.isinf(fg.asarray([1.0, float("inf")]))
     Tensor([False,  True], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.isinf")
     return bind1(isinf_p, x)
 
 
 @stands_for(np.isfinite)
-def isfinite(x: ArrayLike, /) -> Tensor:
+def isfinite(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """Whether x is neither infinite nor NaN, elementwise.
 
     >>> import fgrad as fg
     >>> fg.isfinite(fg.asarray([1.0, float("inf")]))
     Tensor([ True, False], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.isfinite")
     return bind1(isfinite_p, x)
 
 
 @stands_for(np.floor)
-def floor(x: ArrayLike, /) -> Tensor:
+def floor(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """The largest integer not above x, elementwise; the derivative is zero wherever it exists.
 
     >>> import fgrad as fg
     >>> fg.floor(fg.asarray([1.5, -1.5]))
     Tensor([ 1., -2.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.floor")
     return bind1(floor_p, x)
 
 
 @stands_for(np.ceil)
-def ceil(x: ArrayLike, /) -> Tensor:
+def ceil(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """The smallest integer not below x, elementwise; the derivative is zero wherever it exists.
 
     >>> import fgrad as fg
     >>> fg.ceil(fg.asarray([1.5, -1.5]))
     Tensor([ 2., -1.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.ceil")
     return bind1(ceil_p, x)
 
 
 @stands_for(np.trunc)
-def trunc(x: ArrayLike, /) -> Tensor:
+def trunc(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """x without its fraction, elementwise; the derivative is zero wherever it exists.
 
     >>> import fgrad as fg
     >>> fg.trunc(fg.asarray([1.5, -1.5]))
     Tensor([ 1., -1.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.trunc")
     return bind1(trunc_p, x)
 
 
 @stands_for(np.rint)
-def rint(x: ArrayLike, /) -> Tensor:
+def rint(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """The nearest integer, halves to the even one, elementwise; the derivative is zero wherever it exists.
 
     >>> import fgrad as fg
     >>> fg.rint(fg.asarray([1.5, 2.5]))
     Tensor([2., 2.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.rint")
     return bind1(rint_p, x)
 
 
@@ -342,13 +389,15 @@ bitwise_right_shift = right_shift
 
 
 @stands_for(np.round, np.around)
-def round(x: ArrayLike, decimals: int = 0) -> Tensor:
+def round(x: ArrayLike, decimals: int = 0, *, out: None = None) -> Tensor:
     """x rounded to so many decimals, halves to even; the derivative is zero wherever it exists.
 
     >>> import fgrad as fg
     >>> fg.round(fg.asarray([1.25, 2.345]), 1)
     Tensor([1.2, 2.3], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.round")
     return bind(round_p, as_operand(x), decimals=decimals)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind, bind2
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt, to_tensor
@@ -197,7 +197,7 @@ def vector_cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
 
 @stands_for(getattr(np, "matvec", None))  # NumPy 2.2 has it
 @untraced_by(getattr(np, "matvec", None))
-def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def matvec(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The products A v of stacks of matrices and of vectors: (..., m, n) and (..., n) give (..., m).
 
     Raises:
@@ -208,6 +208,8 @@ def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     Tensor([[1., 3.],
             [2., 4.]], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.matvec")
     matrix, vector = as_operand(x1), as_operand(x2)
     _require_axes("matvec", matrix, vector, 2, 1)
     if len(shape_of(vector)) == 1:
@@ -218,7 +220,7 @@ def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
 
 @stands_for(getattr(np, "vecmat", None))  # NumPy 2.2 has it
 @untraced_by(getattr(np, "vecmat", None))
-def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def vecmat(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The products conj(v) A of stacks of vectors and of matrices: (..., n) and (..., n, m) give (..., m).
 
     Raises:
@@ -228,6 +230,8 @@ def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.vecmat(fg.asarray([1.0j, 0.0]), fg.asarray([[1.0, 2.0], [3.0, 4.0]]))
     Tensor([0.-1.j, 0.-2.j], dtype=complex128)
     """
+    if out is not None:
+        refuse_out("fg.vecmat")
     vector, matrix = as_operand(x1), as_operand(x2)
     _require_axes("vecmat", vector, matrix, 1, 2)
     if dtype_of(vector).kind == "c":
@@ -249,7 +253,7 @@ def _require_axes(operation: str, x: Any, y: Any, x_axes: int, y_axes: int) -> N
 
 
 @stands_for(np.linalg.multi_dot)
-def multi_dot(arrays: Sequence[ArrayLike]) -> Tensor:
+def multi_dot(arrays: Sequence[ArrayLike], *, out: None = None) -> Tensor:
     """The product of two or more matrices, in the order that takes the fewest multiplications.
 
     The first may be a vector, which is a row, and so may the last, which is a column. The order is that of the dynamic
@@ -265,6 +269,8 @@ def multi_dot(arrays: Sequence[ArrayLike]) -> Tensor:
     >>> fg.linalg.multi_dot([a, b, c])
     Tensor([300., 300.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.linalg.multi_dot")
     factors = [as_operand(array) for array in arrays]
     if len(factors) < 2:
         message = f"[multi_dot] a product has at least two factors, and {len(factors)} is given"

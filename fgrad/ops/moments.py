@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_REDUCTIONS
 from fgrad.core.shape import Shape, ShapeDtype
@@ -84,6 +84,7 @@ def mean(
     *,
     keepdims: bool = False,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """The arithmetic mean over axes (all of them by default); the derivative by each of n elements is 1 / n.
 
@@ -97,6 +98,8 @@ def mean(
     >>> fg.mean(fg.asarray([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     Tensor([2., 4.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.mean")
     operand = in_dtype(as_operand(x), dtype)
     operand = _inexact(operand)
     axes = axis_tuple(axis, len(shape_of(operand)), "mean")
@@ -184,6 +187,7 @@ def var(
     where: ArrayLike | None = None,
     mean: ArrayLike | None = None,
     correction: float | None = None,
+    out: None = None,
 ) -> Tensor:
     """The variance over axes, sum |x - mean(x)|^2 / (n - ddof): in two passes, so a large mean costs no digits.
 
@@ -200,6 +204,8 @@ def var(
     >>> fg.var(fg.asarray([1.0, 2.0, 3.0]), ddof=1)
     Tensor(1., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.var")
     if correction is not None and ddof != 0:
         message = "[var] ddof and correction are two names of one number; give one of them"
         raise ShapeError(at_user_line(message))
@@ -224,6 +230,7 @@ def std(
     where: ArrayLike | None = None,
     mean: ArrayLike | None = None,
     correction: float | None = None,
+    out: None = None,
 ) -> Tensor:
     """The standard deviation over axes, the square root of `var`, whose arguments it takes.
 
@@ -240,6 +247,8 @@ def std(
     >>> fg.grad(fg.std)(fg.asarray([2.0, 2.0]))
     Tensor([0., 0.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.std")
     variance = var(x, axis, dtype, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction)
     if type(variance) is ConcreteTensor:
         return sqrt(variance)  # what follows matters to derivatives alone

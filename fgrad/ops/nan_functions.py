@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_REDUCTIONS
 from fgrad.core.shape import ShapeDtype
@@ -50,6 +50,7 @@ def nansum(
     keepdims: bool = False,
     initial: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """`sum` of what is not NaN; 0 where everything is. The derivative by a NaN is 0.
 
@@ -60,6 +61,8 @@ def nansum(
     >>> fg.nansum(fg.asarray([1.0, fg.nan, 3.0]))
     Tensor(4., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nansum")
     return sum_of(without_nan(as_operand(a), 0), axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
 
@@ -72,6 +75,7 @@ def nanprod(
     keepdims: bool = False,
     initial: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """`prod` of what is not NaN; 1 where everything is. The derivative by a NaN is 0.
 
@@ -82,6 +86,8 @@ def nanprod(
     >>> fg.nanprod(fg.asarray([2.0, fg.nan, 3.0]))
     Tensor(6., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nanprod")
     return prod(without_nan(as_operand(a), 1), axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
 
@@ -112,6 +118,7 @@ def nanmean(
     *,
     keepdims: bool = False,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """`mean` of what is not NaN; NaN, without a warning, where everything is. The derivative by a NaN is 0.
 
@@ -122,6 +129,8 @@ def nanmean(
     >>> fg.nanmean(fg.asarray([1.0, fg.nan, 3.0]))
     Tensor(2., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nanmean")
     x = in_dtype(as_operand(a), dtype)
     if not is_inexact(dtype_of(x)):
         return mean(x, axis, keepdims=keepdims, where=where)
@@ -148,6 +157,7 @@ def nanvar(
     where: ArrayLike | None = None,
     mean: ArrayLike | None = None,
     correction: float | None = None,
+    out: None = None,
 ) -> Tensor:
     """`var` of what is not NaN, whose arguments it takes; NaN, without a warning, where no more than ddof is left.
 
@@ -161,6 +171,8 @@ def nanvar(
     >>> fg.nanvar(fg.asarray([1.0, fg.nan, 3.0]), ddof=1)
     Tensor(2., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nanvar")
     x = in_dtype(as_operand(a), dtype)
     if not is_inexact(dtype_of(x)):
         return var(x, axis, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction)
@@ -192,6 +204,7 @@ def nanstd(
     where: ArrayLike | None = None,
     mean: ArrayLike | None = None,
     correction: float | None = None,
+    out: None = None,
 ) -> Tensor:
     """`std` of what is not NaN: the square root of `nanvar`, whose arguments it takes.
 
@@ -205,6 +218,8 @@ def nanstd(
     >>> fg.nanstd(fg.asarray([1.0, fg.nan, 3.0]))
     Tensor(1., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nanstd")
     x = in_dtype(as_operand(a), dtype)
     if not is_inexact(dtype_of(x)):
         return std(x, axis, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction)
@@ -287,6 +302,7 @@ def nanmax(
     keepdims: bool = False,
     initial: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """`max` of what is not NaN; NaN, without a warning, where everything is.
 
@@ -300,6 +316,8 @@ def nanmax(
     >>> fg.nanmax(fg.asarray([1.0, fg.nan, 3.0]))
     Tensor(3., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nanmax")
     x = as_operand(a)
     if not is_inexact(dtype_of(x)):
         return maximum_of(x, axis, keepdims=keepdims, initial=initial, where=where)
@@ -314,6 +332,7 @@ def nanmin(
     keepdims: bool = False,
     initial: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """`min` of what is not NaN; NaN, without a warning, where everything is.
 
@@ -327,6 +346,8 @@ def nanmin(
     >>> fg.nanmin(fg.asarray([1.0, fg.nan, 3.0]))
     Tensor(1., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nanmin")
     x = as_operand(a)
     if not is_inexact(dtype_of(x)):
         return minimum_of(x, axis, keepdims=keepdims, initial=initial, where=where)
@@ -370,7 +391,7 @@ def _position(primitive: Primitive, x: Any, axis: int | None, keepdims: bool) ->
 
 
 @stands_for(np.nanargmax)
-def nanargmax(a: ArrayLike, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+def nanargmax(a: ArrayLike, axis: int | None = None, *, keepdims: bool = False, out: None = None) -> Tensor:
     """The position of the largest element that is not NaN along an axis, as `argmax`; it carries no gradient.
 
     Raises:
@@ -380,11 +401,13 @@ def nanargmax(a: ArrayLike, axis: int | None = None, *, keepdims: bool = False) 
     >>> fg.nanargmax(fg.asarray([1.0, fg.nan, 3.0]))
     Tensor(2, dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.nanargmax")
     return _position(nanargmax_p, a, axis, keepdims)
 
 
 @stands_for(np.nanargmin)
-def nanargmin(a: ArrayLike, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+def nanargmin(a: ArrayLike, axis: int | None = None, *, keepdims: bool = False, out: None = None) -> Tensor:
     """The position of the smallest element that is not NaN along an axis, as `argmin`; it carries no gradient.
 
     Raises:
@@ -394,4 +417,6 @@ def nanargmin(a: ArrayLike, axis: int | None = None, *, keepdims: bool = False) 
     >>> fg.nanargmin(fg.asarray([1.0, fg.nan, 3.0]))
     Tensor(0, dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.nanargmin")
     return _position(nanargmin_p, a, axis, keepdims)

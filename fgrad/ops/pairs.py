@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind2
+from fgrad.core.errors import refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS
 from fgrad.core.tensor import ArrayLike, Tensor
@@ -106,7 +107,7 @@ def logistic(x: ArrayLike, /) -> Tensor:
 
 
 @stands_for(np.logaddexp)
-def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def logaddexp(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """log(exp(x1) + exp(x2)), elementwise with broadcasting, without overflow.
 
     The partial derivatives are the shares exp(x1) / (exp(x1) + exp(x2)) and exp(x2) / (exp(x1) + exp(x2)). Two that
@@ -116,11 +117,13 @@ def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.logaddexp(fg.asarray([1000.0, 0.0]), fg.asarray([1000.0, float("-inf")]))
     Tensor([1000.69314718,    0.        ], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.logaddexp")
     return bind2(logaddexp_p, x1, x2)
 
 
 @stands_for(np.logaddexp2)
-def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def logaddexp2(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """log2(2**x1 + 2**x2), elementwise with broadcasting, without overflow.
 
     The partial derivatives are the shares 2**x1 / (2**x1 + 2**x2) and 2**x2 / (2**x1 + 2**x2); at infinities they are
@@ -130,6 +133,8 @@ def logaddexp2(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.logaddexp2(fg.asarray([3.0, 10.0]), fg.asarray([3.0, 10.0]))
     Tensor([ 4., 11.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.logaddexp2")
     return bind2(logaddexp2_p, x1, x2)
 
 
@@ -165,7 +170,7 @@ arctan2_p = elementwise(
 
 
 @stands_for(np.hypot)
-def hypot(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def hypot(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """sqrt(x1**2 + x2**2), elementwise with broadcasting, without overflow.
 
     The partial derivatives are x1 / hypot(x1, x2) and x2 / hypot(x1, x2), and 0 at the origin, the middle of the
@@ -175,11 +180,13 @@ def hypot(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.hypot(fg.asarray([3.0, 0.0]), fg.asarray([4.0, 0.0]))
     Tensor([5., 0.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.hypot")
     return bind2(hypot_p, x1, x2)
 
 
 @stands_for(np.arctan2)
-def arctan2(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def arctan2(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The angle of the point (x2, x1) in radians from -pi to pi, elementwise with broadcasting.
 
     The partial derivatives are x2 / r**2 and -x1 / r**2 with r the distance from the origin, and 0 at the origin.
@@ -188,6 +195,8 @@ def arctan2(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.arctan2(fg.asarray([1.0, 0.0]), fg.asarray([1.0, -1.0]))
     Tensor([0.78539816, 3.14159265], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.arctan2")
     return bind2(arctan2_p, x1, x2)
 
 
@@ -222,18 +231,20 @@ float_power_p = elementwise(
 
 
 @stands_for(np.fmod)
-def fmod(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def fmod(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 - trunc(x1 / x2) * x2, elementwise, of the sign of x1; the partials are 1 and -trunc(x1 / x2).
 
     >>> import fgrad as fg
     >>> fg.fmod(fg.asarray([7.0, -7.0]), 3.0)
     Tensor([ 1., -1.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.fmod")
     return bind2(fmod_p, x1, x2)
 
 
 @stands_for(np.float_power)
-def float_power(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def float_power(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1**x2, elementwise with broadcasting, in float64 or complex128 at least: integers have negative powers too.
 
     The partial derivatives are those of `power`.
@@ -242,17 +253,21 @@ def float_power(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.float_power(fg.asarray([2, 4]), -1)
     Tensor([0.5 , 0.25], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.float_power")
     return bind2(float_power_p, x1, x2)
 
 
 @stands_for(np.divmod)
-def divmod(x1: ArrayLike, x2: ArrayLike, /) -> tuple[Tensor, Tensor]:
+def divmod(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> tuple[Tensor, Tensor]:
     """``(floor_divide(x1, x2), remainder(x1, x2))``, elementwise, with the derivatives of these two.
 
     >>> import fgrad as fg
     >>> fg.divmod(fg.asarray([7.0, -7.0]), 3.0)
     (Tensor([ 2., -3.], dtype=float64), Tensor([1., 2.], dtype=float64))
     """
+    if out is not None:
+        refuse_out("fg.divmod")
     return floor_divide(x1, x2), remainder(x1, x2)
 
 
@@ -278,7 +293,7 @@ fmin_p = elementwise(
 
 
 @stands_for(np.fmax)
-def fmax(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def fmax(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The larger of x1 and x2, elementwise with broadcasting; where one is NaN, the other one.
 
     The cotangent goes to the one that is returned; where both are equal each takes half.
@@ -287,11 +302,13 @@ def fmax(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.fmax(fg.asarray([1.0, float("nan")]), 3.0)
     Tensor([3., 3.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.fmax")
     return bind2(fmax_p, x1, x2)
 
 
 @stands_for(np.fmin)
-def fmin(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def fmin(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The smaller of x1 and x2, elementwise with broadcasting; where one is NaN, the other one.
 
     The cotangent goes to the one that is returned; where both are equal each takes half.
@@ -300,6 +317,8 @@ def fmin(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.fmin(fg.asarray([1.0, float("nan")]), 3.0)
     Tensor([1., 3.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.fmin")
     return bind2(fmin_p, x1, x2)
 
 
@@ -332,7 +351,7 @@ ldexp_p: Primitive = _by_one("ldexp", np.ldexp, 0, lambda g, out, x, y: bind2(ld
 
 
 @stands_for(np.copysign)
-def copysign(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def copysign(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """|x1| with the sign of x2, elementwise with broadcasting; a zero and a NaN have signs too.
 
     The partial derivative by x1 is 1 where the signs agree and -1 where they differ, and 0 at x1 = 0, as that of `abs`
@@ -342,11 +361,13 @@ def copysign(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.copysign(fg.asarray([1.0, 2.0]), fg.asarray([-0.0, 5.0]))
     Tensor([-1.,  2.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.copysign")
     return bind2(copysign_p, x1, x2)
 
 
 @stands_for(np.heaviside)
-def heaviside(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def heaviside(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The step function: 0 for x1 < 0, 1 for x1 > 0 and x2 for x1 = 0, elementwise with broadcasting.
 
     The partial derivative by x1 is zero, at the step too. That by x2 is 1 where x1 = 0 and 0 elsewhere.
@@ -355,11 +376,13 @@ def heaviside(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.heaviside(fg.asarray([-1.5, 0.0, 2.0]), 0.5)
     Tensor([0. , 0.5, 1. ], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.heaviside")
     return bind2(heaviside_p, x1, x2)
 
 
 @stands_for(np.nextafter)
-def nextafter(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def nextafter(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The next floating-point number after x1 towards x2, elementwise with broadcasting.
 
     The partial derivatives are those of x1, from which it differs by rounding: 1 and 0.
@@ -368,11 +391,13 @@ def nextafter(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.nextafter(fg.asarray([1.0]), 2.0) - 1.0
     Tensor([2.22044605e-16], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nextafter")
     return bind2(nextafter_p, x1, x2)
 
 
 @stands_for(np.ldexp)
-def ldexp(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def ldexp(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """x1 * 2**x2 for integers x2, elementwise with broadcasting; the partial derivative by x1 is 2**x2.
 
     Raises:
@@ -382,6 +407,8 @@ def ldexp(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.ldexp(fg.asarray([1.0, 3.0]), fg.asarray([3, -1]))
     Tensor([8. , 1.5], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.ldexp")
     return bind2(ldexp_p, x1, x2)
 
 
@@ -392,7 +419,7 @@ lcm_p = elementwise("lcm", np.lcm, locally_constant=True)
 
 
 @stands_for(np.gcd)
-def gcd(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def gcd(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The greatest common divisor of integers, elementwise with broadcasting.
 
     Raises:
@@ -402,11 +429,13 @@ def gcd(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.gcd(fg.asarray([12, 18]), 8)
     Tensor([4, 2], dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.gcd")
     return bind2(gcd_p, x1, x2)
 
 
 @stands_for(np.lcm)
-def lcm(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def lcm(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The least common multiple of integers, elementwise with broadcasting.
 
     Raises:
@@ -416,6 +445,8 @@ def lcm(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.lcm(fg.asarray([4, 6]), 10)
     Tensor([20, 30], dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.lcm")
     return bind2(lcm_p, x1, x2)
 
 

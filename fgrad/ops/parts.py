@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind, bind1
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
@@ -48,57 +48,67 @@ fabs_p = elementwise("fabs", np.fabs, lambda g, out, x: multiply_no_nan(g, sign(
 
 
 @stands_for(np.signbit)
-def signbit(x: ArrayLike, /) -> Tensor:
+def signbit(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """Whether the sign bit is set, elementwise: for negative numbers and for -0.0.
 
     >>> import fgrad as fg
     >>> fg.signbit(fg.asarray([-1.0, -0.0, 0.0]))
     Tensor([ True,  True, False], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.signbit")
     return bind1(signbit_p, x)
 
 
 @stands_for(np.spacing)
-def spacing(x: ArrayLike, /) -> Tensor:
+def spacing(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """The distance to the next floating-point number away from 0, elementwise; its derivative is zero.
 
     >>> import fgrad as fg
     >>> fg.spacing(fg.asarray([1.0]))
     Tensor([2.22044605e-16], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.spacing")
     return bind1(spacing_p, x)
 
 
 @stands_for(np.bitwise_count)
-def bitwise_count(x: ArrayLike, /) -> Tensor:
+def bitwise_count(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """How many bits of |x| are set, elementwise, for integers.
 
     >>> import fgrad as fg
     >>> fg.bitwise_count(fg.asarray([7, -8]))
     Tensor([3, 1], dtype=uint8)
     """
+    if out is not None:
+        refuse_out("fg.bitwise_count")
     return bind1(bitwise_count_p, x)
 
 
 @stands_for(np.fabs)
-def fabs(x: ArrayLike, /) -> Tensor:
+def fabs(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """|x| as a floating-point number, elementwise; the derivative is sign(x), which is 0 at 0.
 
     >>> import fgrad as fg
     >>> fg.fabs(fg.asarray([-1, 2]))
     Tensor([1., 2.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.fabs")
     return bind1(fabs_p, x)
 
 
 @stands_for(np.fix)
-def fix(x: ArrayLike, /) -> Tensor:
+def fix(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """x without its fraction, as `trunc`, elementwise; the derivative is zero wherever it exists.
 
     >>> import fgrad as fg
     >>> fg.fix(fg.asarray([1.5, -1.5]))
     Tensor([ 1., -1.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.fix")
     return trunc(x)
 
 
@@ -155,7 +165,7 @@ frexp_p = register(
 
 
 @stands_for(np.modf)
-def modf(x: ArrayLike, /) -> tuple[Tensor, Tensor]:
+def modf(x: ArrayLike, /, *, out: None = None) -> tuple[Tensor, Tensor]:
     """The fraction and the whole part, elementwise, both of the sign of x.
 
     The derivatives are 1 and 0.
@@ -164,12 +174,14 @@ def modf(x: ArrayLike, /) -> tuple[Tensor, Tensor]:
     >>> fg.modf(fg.asarray([1.5, -2.25]))
     (Tensor([ 0.5 , -0.25], dtype=float64), Tensor([ 1., -2.], dtype=float64))
     """
+    if out is not None:
+        refuse_out("fg.modf")
     fraction, whole = bind(modf_p, x)
     return fraction, whole
 
 
 @stands_for(np.frexp)
-def frexp(x: ArrayLike, /) -> tuple[Tensor, Tensor]:
+def frexp(x: ArrayLike, /, *, out: None = None) -> tuple[Tensor, Tensor]:
     """The mantissa m, with 0.5 <= |m| < 1, and the integer exponent e of x = m 2**e, elementwise.
 
     The derivative of the mantissa is 2**-e.
@@ -178,6 +190,8 @@ def frexp(x: ArrayLike, /) -> tuple[Tensor, Tensor]:
     >>> fg.frexp(fg.asarray([8.0, -0.75]))
     (Tensor([ 0.5 , -0.75], dtype=float64), Tensor([4, 0], dtype=int32))
     """
+    if out is not None:
+        refuse_out("fg.frexp")
     mantissa, exponent = bind(frexp_p, x)
     return mantissa, exponent
 
@@ -192,7 +206,7 @@ def _require_real(x: Any, operation: str) -> None:
 
 
 @stands_for(np.isposinf)
-def isposinf(x: ArrayLike, /) -> Tensor:
+def isposinf(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """Whether x is +inf, elementwise.
 
     Raises:
@@ -202,12 +216,14 @@ def isposinf(x: ArrayLike, /) -> Tensor:
     >>> fg.isposinf(fg.asarray([float("-inf"), float("inf")]))
     Tensor([False,  True], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.isposinf")
     _require_real(as_operand(x), "isposinf")
     return equal(x, np.inf)
 
 
 @stands_for(np.isneginf)
-def isneginf(x: ArrayLike, /) -> Tensor:
+def isneginf(x: ArrayLike, /, *, out: None = None) -> Tensor:
     """Whether x is -inf, elementwise.
 
     Raises:
@@ -217,6 +233,8 @@ def isneginf(x: ArrayLike, /) -> Tensor:
     >>> fg.isneginf(fg.asarray([float("-inf"), float("inf")]))
     Tensor([ True, False], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.isneginf")
     _require_real(as_operand(x), "isneginf")
     return equal(x, -np.inf)
 

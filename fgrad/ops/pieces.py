@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import Tracer, bind
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt, to_tensor
@@ -166,7 +166,7 @@ choose_p = register(
 
 
 @stands_for(np.choose)
-def choose(a: ArrayLike, choices: Sequence[ArrayLike] | Tensor, *, mode: str = "raise") -> Tensor:
+def choose(a: ArrayLike, choices: Sequence[ArrayLike] | Tensor, *, mode: str = "raise", out: None = None) -> Tensor:
     """For each place the entry there of the choice that the integer in `a` numbers; with broadcasting.
 
     Args:
@@ -182,6 +182,8 @@ def choose(a: ArrayLike, choices: Sequence[ArrayLike] | Tensor, *, mode: str = "
     >>> fg.choose([1, 0], [fg.asarray([1.0, 2.0]), fg.asarray([3.0, 4.0])])
     Tensor([3., 2.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.choose")
     places: Any = as_operand(a)
     operands = [as_operand(one) for one in choices]
     if dtype_of(places).kind not in "biu":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind
+from fgrad.core.errors import refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_REDUCTIONS
 from fgrad.core.shape import ShapeDtype
@@ -155,6 +156,7 @@ def prod(
     keepdims: bool = False,
     initial: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """The product of the elements over axes (all of them by default), times `initial`; 1 of no elements.
 
@@ -170,6 +172,8 @@ def prod(
     >>> fg.grad(fg.prod)(fg.asarray([2.0, 0.0, 4.0]))
     Tensor([0., 8., 0.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.prod")
     operand = in_dtype(as_operand(x), dtype)
     if is_given(where):
         operand = masked(operand, where, 1, "prod")

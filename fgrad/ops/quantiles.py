@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.shape import Shape
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
@@ -310,6 +310,7 @@ def quantile(
     method: str = "linear",
     keepdims: bool = False,
     weights: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """The value below which the share q of the elements lies, over axes (all of them by default).
 
@@ -337,6 +338,8 @@ def quantile(
     >>> fg.grad(fg.quantile)(fg.asarray([3.0, 1.0, 2.0, 5.0]), 0.5)
     Tensor([0.5, 0. , 0.5, 0. ], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.quantile")
     return _quantiles(a, q, axis, Options("quantile", 1, False, method, keepdims, weights))
 
 
@@ -351,6 +354,7 @@ def percentile(
     method: str = "linear",
     keepdims: bool = False,
     weights: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """The quantile of q / 100: see `quantile`, whose arguments and errors these are.
 
@@ -361,6 +365,8 @@ def percentile(
     >>> fg.percentile(fg.asarray([3.0, 1.0, 2.0, 5.0]), 50)
     Tensor(2.5, dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.percentile")
     return _quantiles(a, q, axis, Options("percentile", 100, False, method, keepdims, weights))
 
 
@@ -374,6 +380,7 @@ def nanquantile(
     method: str = "linear",
     keepdims: bool = False,
     weights: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """The quantile of the elements that are not NaN: see `quantile`; NaN, without a warning, where all are NaN.
 
@@ -384,6 +391,8 @@ def nanquantile(
     >>> fg.nanquantile(fg.asarray([3.0, float("nan"), 2.0]), 0.5)
     Tensor(2.5, dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nanquantile")
     return _quantiles(a, q, axis, Options("nanquantile", 1, True, method, keepdims, weights))
 
 
@@ -397,6 +406,7 @@ def nanpercentile(
     method: str = "linear",
     keepdims: bool = False,
     weights: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """The quantile of q / 100 of the elements that are not NaN: see `nanquantile`.
 
@@ -407,6 +417,8 @@ def nanpercentile(
     >>> fg.nanpercentile(fg.asarray([3.0, float("nan"), 2.0]), 50)
     Tensor(2.5, dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nanpercentile")
     return _quantiles(a, q, axis, Options("nanpercentile", 100, True, method, keepdims, weights))
 
 
@@ -420,6 +432,7 @@ def median(
     *,
     overwrite_input: bool = False,
     keepdims: bool = False,
+    out: None = None,
 ) -> Tensor:
     """The middle of the sorted elements over axes (all of them by default), or the mean of the middle two.
 
@@ -442,6 +455,8 @@ def median(
     >>> fg.grad(fg.median)(fg.asarray([3.0, 1.0, 2.0, 7.0]))
     Tensor([0.5, 0. , 0.5, 0. ], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.median")
     lanes = _lanes(as_operand(a), axis, "median")
     ordered = _sort_lanes(lanes.values)
     return _with_axes(_keep_nan(_middle(ordered), ordered), lanes, keepdims)
@@ -459,6 +474,7 @@ def nanmedian(
     *,
     overwrite_input: bool = False,
     keepdims: bool = False,
+    out: None = None,
 ) -> Tensor:
     """The median of the elements that are not NaN: see `median`; NaN, without a warning, where all are NaN.
 
@@ -469,6 +485,8 @@ def nanmedian(
     >>> fg.nanmedian(fg.asarray([3.0, float("nan"), 2.0]))
     Tensor(2.5, dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.nanmedian")
     operand = as_operand(a)
     if not is_inexact(dtype_of(operand)):
         return median(operand, axis, keepdims=keepdims)

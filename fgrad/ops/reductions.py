@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_REDUCTIONS
 from fgrad.core.shape import Shape, ShapeDtype
@@ -112,6 +112,7 @@ def sum(
     keepdims: bool = False,
     initial: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """The sum of the elements over axes (all of them by default), plus `initial`; 0 of no elements.
 
@@ -125,6 +126,8 @@ def sum(
     >>> fg.sum(fg.asarray([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     Tensor([4., 6.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.sum")
     operand = in_dtype(as_operand(x), dtype)
     if is_given(where):
         operand = masked(operand, where, 0, "sum")
@@ -154,7 +157,7 @@ cumsum_p = linear(
 
 
 @stands_for(np.cumsum, method="cumsum")
-def cumsum(x: ArrayLike, /, axis: int | None = None, dtype: Any = None) -> Tensor:
+def cumsum(x: ArrayLike, /, axis: int | None = None, dtype: Any = None, *, out: None = None) -> Tensor:
     """The sums of the first 1, 2, ... elements along an axis; of the elements in row-major order when axis is None.
 
     The cotangent of an element is the sum of the cotangents from its place on.
@@ -166,6 +169,8 @@ def cumsum(x: ArrayLike, /, axis: int | None = None, dtype: Any = None) -> Tenso
     >>> fg.cumsum(fg.asarray([1.0, 2.0, 3.0]))
     Tensor([1., 3., 6.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.cumsum")
     operand = in_dtype(as_operand(x), dtype)
     shape = shape_of(operand)
     if axis is None:
@@ -284,6 +289,7 @@ def max(
     keepdims: bool = False,
     initial: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """The largest element over axes (all of them by default), or `initial` if that is larger; NaN if there is one.
 
@@ -300,6 +306,8 @@ def max(
     >>> fg.grad(fg.max)(fg.asarray([1.0, 5.0, 5.0]))
     Tensor([0. , 0.5, 0.5], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.max")
     return _extremum(max_p, x, axis, keepdims, initial, where)
 
 
@@ -315,6 +323,7 @@ def min(
     keepdims: bool = False,
     initial: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """The smallest element over axes (all of them by default), or `initial` if that is smaller; NaN if there is one.
 
@@ -329,6 +338,8 @@ def min(
     >>> fg.min(fg.asarray([[1.0, 5.0], [3.0, 4.0]]), axis=1)
     Tensor([1., 3.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.min")
     return _extremum(min_p, x, axis, keepdims, initial, where)
 
 
@@ -367,7 +378,7 @@ def _position(primitive: Primitive, x: Any, axis: Any, keepdims: bool) -> Any:
 
 
 @stands_for(np.argmax, method="argmax")
-def argmax(x: ArrayLike, /, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+def argmax(x: ArrayLike, /, axis: int | None = None, *, keepdims: bool = False, out: None = None) -> Tensor:
     """The position of the largest element along an axis, the first of equals; in row-major order when axis is None.
 
     A NaN counts as the largest. The result is of integers and carries no gradient.
@@ -379,11 +390,13 @@ def argmax(x: ArrayLike, /, axis: int | None = None, *, keepdims: bool = False) 
     >>> fg.argmax(fg.asarray([[1.0, 5.0], [4.0, 3.0]]), axis=1)
     Tensor([1, 0], dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.argmax")
     return _position(argmax_p, x, axis, keepdims)
 
 
 @stands_for(np.argmin, method="argmin")
-def argmin(x: ArrayLike, /, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+def argmin(x: ArrayLike, /, axis: int | None = None, *, keepdims: bool = False, out: None = None) -> Tensor:
     """The position of the smallest element along an axis, the first of equals; in row-major order when axis is None.
 
     A NaN counts as the smallest. The result is of integers and carries no gradient.
@@ -395,6 +408,8 @@ def argmin(x: ArrayLike, /, axis: int | None = None, *, keepdims: bool = False) 
     >>> fg.argmin(fg.asarray([[1.0, 5.0], [4.0, 3.0]]), axis=1)
     Tensor([0, 1], dtype=int64)
     """
+    if out is not None:
+        refuse_out("fg.argmin")
     return _position(argmin_p, x, axis, keepdims)
 
 
@@ -440,6 +455,7 @@ def any(
     keepdims: bool = False,
     initial: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """Whether an element over axes (all of them by default) is true, that is not zero; false of no elements.
 
@@ -452,6 +468,8 @@ def any(
     >>> fg.any(fg.asarray([[True, False], [False, False]]), axis=1)
     Tensor([ True, False], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.any")
     return _logical(any_p, x, axis, keepdims, initial, where)
 
 
@@ -464,6 +482,7 @@ def all(
     keepdims: bool = False,
     initial: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """Whether every element over axes (all of them by default) is true, that is not zero; true of no elements.
 
@@ -476,6 +495,8 @@ def all(
     >>> fg.all(fg.asarray([[True, False], [True, True]]), axis=1)
     Tensor([False,  True], dtype=bool)
     """
+    if out is not None:
+        refuse_out("fg.all")
     return _logical(all_p, x, axis, keepdims, initial, where)
 
 

@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 
 from fgrad.core.bind import bind, bind1, bind2
-from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype, result_dtype
@@ -115,7 +115,7 @@ relu_p = elementwise(
 
 
 @stands_for(np.maximum)
-def maximum(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def maximum(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The larger of x1 and x2, elementwise; NaN where either is NaN.
 
     The cotangent goes to the larger; where both are equal each takes half.
@@ -124,11 +124,13 @@ def maximum(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.maximum(fg.asarray([1.0, 5.0]), 3.0)
     Tensor([3., 5.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.maximum")
     return bind2(maximum_p, x1, x2)
 
 
 @stands_for(np.minimum)
-def minimum(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def minimum(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The smaller of x1 and x2, elementwise; NaN where either is NaN.
 
     The cotangent goes to the smaller; where both are equal each takes half.
@@ -137,6 +139,8 @@ def minimum(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.minimum(fg.asarray([1.0, 5.0]), 3.0)
     Tensor([1., 3.], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.minimum")
     return bind2(minimum_p, x1, x2)
 
 
@@ -159,6 +163,7 @@ def clip(
     *,
     a_min: ArrayLike | None = None,
     a_max: ArrayLike | None = None,
+    out: None = None,
 ) -> Tensor:
     """x limited to the range from `min` to `max`, elementwise with broadcasting; None leaves a side open.
 
@@ -169,6 +174,8 @@ def clip(
     >>> fg.clip(fg.asarray([-1.0, 0.5, 2.0]), 0.0, 1.0)
     Tensor([0. , 0.5, 1. ], dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.clip")
     low = a_min if min is None else min
     high = a_max if max is None else max
     limited: Any = as_operand(x)

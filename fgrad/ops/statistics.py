@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from fgrad.core.bind import Tracer, bind
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import conj, divide, imag, multiply, real, subtract
@@ -29,7 +29,7 @@ __all__ = ["average", "corrcoef", "cov", "ptp"]
 
 @stands_for(np.ptp)
 @untraced_by(np.ptp)
-def ptp(a: ArrayLike, axis: int | tuple[int, ...] | None = None, *, keepdims: bool = False) -> Tensor:
+def ptp(a: ArrayLike, axis: int | tuple[int, ...] | None = None, *, keepdims: bool = False, out: None = None) -> Tensor:
     """The range of the elements over axes, max - min; equal extrema share the cotangents as in `max` and `min`.
 
     Raises:
@@ -39,6 +39,8 @@ def ptp(a: ArrayLike, axis: int | tuple[int, ...] | None = None, *, keepdims: bo
     >>> fg.ptp(fg.asarray([1.0, 5.0, 3.0]))
     Tensor(4., dtype=float64)
     """
+    if out is not None:
+        refuse_out("fg.ptp")
     x = as_operand(a)
     axes = axis_tuple(axis, len(shape_of(x)), "ptp")
     return subtract(bind(max_p, x, axes=axes, keepdims=keepdims), bind(min_p, x, axes=axes, keepdims=keepdims))
