@@ -18,7 +18,7 @@ from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
 from fgrad.ops.arithmetic import conj, multiply, multiply_no_nan
 from fgrad.ops.declare import bilinear, lead_axes, linear, stands_for
-from fgrad.ops.shaping import matrix_transpose, moveaxis, transpose
+from fgrad.ops.shaping import matrix_transpose, moveaxis, transpose_p
 from fgrad.ops.structure import convert, reduce_sum, reshape_to
 
 __all__ = ["diagonal", "dot", "inner", "matmul", "outer", "tensordot", "trace", "vdot", "vecdot"]
@@ -237,7 +237,7 @@ def _contract(operation: str, x: Any, y: Any, x_axes: tuple[int, ...], y_axes: t
 
 def _arranged(x: Any, order: tuple[int, ...], shape: Shape) -> Any:
     if order != tuple(range(len(order))):
-        x = transpose(x, order)
+        x = bind(transpose_p, x, axes=order)
     return x if shape_of(x) == shape else reshape_to(x, shape)
 
 

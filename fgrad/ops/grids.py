@@ -300,8 +300,13 @@ def geomspace(
     return points if dtype is None else convert(points, np.dtype(dtype))
 
 
+def _is_complex(x: Any, *args: Any, **kwargs: Any) -> bool:
+    """Whether products are rounded otherwise where factors lie apart in memory, as in NumPy's table of powers."""
+    return dtype_of(as_operand(x)).kind == "c"
+
+
 @stands_for(np.vander)
-@untraced_by(np.vander)
+@untraced_by(np.vander, unless=_is_complex)
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of each element of a vector as rows: x**(N-1), ..., x, 1, or 1, x, ... with `increasing`.
 
