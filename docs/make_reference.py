@@ -393,11 +393,8 @@ def yes(rule):
 def index_page():
     """The page that lists all pages and names."""
     out = [NOTE, "", "# Reference", "", "Every public name, with its signature, its docstring and examples.", ""]
-    out += [
-        "`out` stands in signatures for those who come from NumPy: tensors never change, so that anything but None "
-        "raises an `ImmutableError` that says what to write.",
-        "",
-    ]
+    out += ["`out` stands in signatures for those who come from NumPy: tensors never change, so that anything but None"]
+    out += ["raises an `ImmutableError` that says what to write.", ""]
     for namespace, module in namespaces().items():
         out.append(
             f"* [{namespace}]({page_name(namespace)}): {NAMESPACES[namespace]}; {len(set(module.__all__))} names."
