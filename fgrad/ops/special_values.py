@@ -5,6 +5,7 @@ Each looks first whether there is anything to mend, which costs little, and leav
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Callable
 from typing import Any
@@ -28,26 +29,17 @@ _floor_divide = np.floor_divide
 def all_finite(x: Any) -> bool:
     """Whether all elements are finite, by the sum of their squares; where that overflows element by element."""
     if type(x) is not _ndarray:
-        return bool(np.isfinite(x))
+        return cmath.isfinite(x)
     # vdot, unlike dot, has no warning for what overflows.
     quick = x.dtype.char in "fd" and (x.size <= COUNTING_LIMIT or x.flags.c_contiguous)
-    if quick and math.isfinite(np.vdot(x, x)):
+    if quick and math.isfinite(_vdot(x, x)):
         return True
-    return count_nonzero(np.isfinite(x)) == x.size
-
-
-def _is_finite(x: Any) -> bool:
-    if type(x) is _ndarray:
-        kind = x.dtype.char
-        if kind in "fd" and x.size <= COUNTING_LIMIT and math.isfinite(_vdot(x, x)):
-            return True
-        return x.dtype.kind != "f" or count_nonzero(np.isfinite(x)) == x.size
-    return math.isfinite(x)
+    return x.dtype.kind not in "fc" or count_nonzero(np.isfinite(x)) == x.size
 
 
 def evaluate_floor_divide(x: Any, y: Any) -> Any:
     """floor(x / y), where one of them is infinite too: NumPy has NaN for inf // 1 and -1 for 1 // -inf."""
-    if _is_finite(x) and _is_finite(y):
+    if all_finite(x) and all_finite(y):
         return _floor_divide(x, y)
     if type(x) is not _ndarray or type(y) is not _ndarray:
         x, y = _as_operands(x, y)
