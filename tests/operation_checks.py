@@ -25,6 +25,11 @@ ROW_OF = {name: row for row in ROWS for name in row.primitives}
 PRIMITIVES = [primitive for primitive in registered_primitives() if primitive.name in ROW_OF]
 
 
+def share_of_examples(share):
+    """Settings for so large a part of the profile's examples: five of them in ci are 250 in nightly."""
+    return settings(max_examples=max(1, round(settings.default.max_examples * share)))
+
+
 def quietly(function, *args):
     """Calls a function whose arguments may be outside of its domain; the values are what is compared."""
     with np.errstate(all="ignore"), warnings.catch_warnings():

@@ -7,9 +7,9 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from operation_checks import assert_close, assert_equal_bits, is_inexact, pull_back_ones, quietly
+from operation_checks import assert_close, assert_equal_bits, is_inexact, pull_back_ones, quietly, share_of_examples
 from operation_table import ROWS
 
 import fgrad as fg
@@ -93,7 +93,7 @@ def by_name(numpy_function):
 
 
 @pytest.mark.parametrize(("row", "numpy_function"), PAIRS, ids=[f"{row.name}-{f.__name__}" for row, f in PAIRS])
-@settings(max_examples=2)
+@share_of_examples(2 / 15)
 @given(data=st.data())
 def test_the_table_through_numpy(row, numpy_function, data):
     call = data.draw(row.calls)

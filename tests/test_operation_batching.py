@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from operation_checks import (
     PRIMITIVES,
@@ -24,6 +24,7 @@ from operation_checks import (
     push_forward_ones,
     quietly,
     replaced,
+    share_of_examples,
 )
 from operation_table import ROWS
 
@@ -64,7 +65,7 @@ def test_vmap_over_any_axes_and_nested_vmap_are_loops(row, data):
 
 
 @by_batched_row
-@settings(max_examples=5)
+@share_of_examples(1 / 3)
 @given(data=st.data())
 def test_vmap_over_no_examples_gives_the_shapes_and_dtypes_of_one(row, data):
     call = data.draw(row.calls)
@@ -77,7 +78,7 @@ def test_vmap_over_no_examples_gives_the_shapes_and_dtypes_of_one(row, data):
 
 
 @pytest.mark.parametrize("row", [row for row in BATCHED if row.staged], ids=lambda row: row.name)
-@settings(max_examples=5)
+@share_of_examples(1 / 3)
 @given(data=st.data())
 def test_graphs_of_vmap_evaluate_to_the_same_bits(row, data):
     call = data.draw(row.calls)
@@ -112,7 +113,7 @@ def loop(f, batches, batched):
 
 
 @by_smooth_row
-@settings(max_examples=6)
+@share_of_examples(0.4)
 @given(data=st.data())
 def test_derivatives_and_vmap_commute(row, data):
     """vmap of jvp and of vjp, jvp and vjp of vmap: all are loops over the derivatives of one example."""
