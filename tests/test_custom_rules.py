@@ -459,6 +459,15 @@ def test_defaults_and_keyword_only_static_arguments():
     check_grads(lambda x, scale: total(x, scale, axis=1), (x, 3.0), order=2)
 
 
+@pytest.mark.parametrize("custom", [fg.custom_jvp, fg.custom_vjp])
+def test_array_functions_take_rules_although_they_have_out(custom):
+    x = fg.asarray([0.5, 1.0])
+    np.testing.assert_array_equal(custom(fg.sin)(x), fg.sin(x))
+    np.testing.assert_array_equal(custom(fg.add)(x, x), x + x)
+    with pytest.raises(TypeError, match="out"):
+        custom(fg.sin)(x, out=np.empty(2))
+
+
 # One rule for each argument.
 
 

@@ -12,7 +12,7 @@ from fgrad.core.errors import FgradError
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, shape_dtype_of
-from fgrad.core.tensor import index_hint, refuse_conversion, to_tensor
+from fgrad.core.tensor import as_value, index_hint, refuse_conversion, to_tensor
 
 __all__ = ["BatchTrace", "BatchTracer", "open_batch"]
 
@@ -87,7 +87,7 @@ class BatchTrace(Trace):
         weak = primitive.multiple_results
         for value in args:
             own = type(value) is BatchTracer and value._trace is self
-            operands.append(value.batch if own else value)
+            operands.append(value.batch if own else as_value(value))
             batched.append(own)
             weak = weak or (own and value.weak)
         rule = primitive.batch or primitive.require_batch()

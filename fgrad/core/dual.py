@@ -11,6 +11,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primal import PrimalTracer, is_inexact_value, zeros_for
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import shape_dtype_of
+from fgrad.core.tensor import as_value
 
 __all__ = ["DualTrace", "DualTracer", "open_dual", "tangent_of"]
 
@@ -57,7 +58,7 @@ class DualTrace(Trace):
                 primals.append(value.primal)
                 tangents.append(value.tangent)
             else:
-                primals.append(value)
+                primals.append(as_value(value))
                 tangents.append(None)
         if primitive.dual is not None:
             out, tangent = primitive.dual(primals, tangents, **params)
@@ -88,8 +89,12 @@ class DualTrace(Trace):
         """`process`, written out for two arguments and no params."""
         if self.closed:
             raise_escaped(self)
-        left, left_tangent = (x.primal, x.tangent) if type(x) is DualTracer and x._trace is self else (x, None)
-        right, right_tangent = (y.primal, y.tangent) if type(y) is DualTracer and y._trace is self else (y, None)
+        left, left_tangent = (
+            (x.primal, x.tangent) if type(x) is DualTracer and x._trace is self else (as_value(x), None)
+        )
+        right, right_tangent = (
+            (y.primal, y.tangent) if type(y) is DualTracer and y._trace is self else (as_value(y), None)
+        )
         out = bind2(primitive, left, right)
         if primitive.locally_constant:
             return out

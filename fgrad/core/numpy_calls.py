@@ -211,18 +211,29 @@ def convert_for_loop(
     types = [_promotion_type(value) for value in inputs]
     if not any(isinstance(kind, np.dtype) for kind in types):
         types = [np.dtype(kind) for kind in types]
+    chosen: dict[str, Any] = {} if signature is None else {"signature": signature}
     try:
         loop = ufunc.resolve_dtypes(
-            (*types, *[None] * ufunc.nout), signature=signature, casting=options.get("casting", "same_kind")
+            (*types, *[None] * ufunc.nout), casting=options.get("casting", "same_kind"), **chosen
         )
     except TypeError as error:
         raise DtypeError(at_user_line(f"[{ufunc.__name__}] {error}")) from None
-    return tuple(
-        [
-            value if kind == one or type(value) in PYTHON_NUMBERS else astype(value, one)
-            for value, kind, one in zip(inputs, types, loop, strict=False)
-        ]
-    )
+
+    def converted(value: Any, kind: Any, wanted: np.dtype[Any]) -> Any:
+        if type(value) in PYTHON_NUMBERS:
+            return _number_for_loop(value, wanted)
+        return value if kind == wanted else astype(value, wanted)
+
+    return tuple([converted(*each) for each in zip(inputs, types, loop, strict=False)])
+
+
+_KINDS = "buifc"
+
+
+def _number_for_loop(number: Any, dtype: np.dtype[Any]) -> Any:
+    """A Python number as it is, or what is left of it in a loop of a lower kind."""
+    fits = _KINDS.index(np.asarray(number).dtype.kind) <= _KINDS.index(dtype.kind)
+    return number if fits else np.asarray(number).astype(dtype)
 
 
 def _promotion_type(value: Any) -> Any:

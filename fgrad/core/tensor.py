@@ -208,7 +208,7 @@ class Tensor(TensorMethods):
         return self
 
     def __reduce__(self) -> Any:
-        return _from_pickle, (np.asarray(self._read("pickle", drops_gradient=True)),)
+        return _from_pickle, (lock(np.asarray(self._read("pickle", drops_gradient=True))),)
 
 
 ArrayLike: TypeAlias = (
@@ -301,6 +301,14 @@ def to_tensor(value: Any, dtype: Any = None) -> Tensor:
         message = f"a Tensor holds booleans, integers, floats or complex numbers, not dtype {array.dtype}"
         raise DtypeError(at_user_line(message))
     return adopt(array)
+
+
+def as_value(value: Any) -> Any:
+    """What has a dtype, or is a Python number, as it is; a list of numbers as a Tensor."""
+    return value if type(value) in _VALUES or hasattr(value, "dtype") else to_tensor(value)
+
+
+_VALUES = frozenset((ConcreteTensor, *PYTHON_NUMBERS))
 
 
 def as_numeric_array(value: Any) -> np.ndarray[Any, Any]:

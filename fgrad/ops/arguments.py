@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.core.shape import PYTHON_NUMBERS, Shape
 from fgrad.core.tensor import DEVICE, Tensor, to_tensor
 
@@ -19,6 +19,7 @@ __all__ = [
     "check_device",
     "dtype_of",
     "is_inexact",
+    "numeric_dtype",
     "shape_of",
     "shape_tuple",
 ]
@@ -31,6 +32,22 @@ _ARRAYS = (Tensor, np.ndarray)
 def as_operand(value: Any) -> Any:
     """A Tensor or an array as it is; anything else (numbers, nested lists) as a Tensor."""
     return value if isinstance(value, _ARRAYS) else to_tensor(value)
+
+
+def numeric_dtype(dtype: Any) -> np.dtype[Any]:
+    """What a user gave for a dtype, as one that a Tensor can have.
+
+    Raises:
+        DtypeError: it is none, or one of objects, strings or dates.
+    """
+    try:
+        wanted: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise DtypeError(at_user_line(f"{dtype!r:.80} is not a dtype: {error}")) from None
+    if wanted.kind not in "biufc":
+        message = f"a Tensor holds booleans, integers, floats or complex numbers, not dtype {wanted}"
+        raise DtypeError(at_user_line(message))
+    return wanted
 
 
 def shape_of(value: Any) -> Shape:

@@ -103,7 +103,8 @@ def matrix_rank(
         limit = _over_axis(tol)
     else:
         limit = multiply(amax(sizes, axis=-1, keepdims=True, initial=0), _over_axis(rtol))
-    return reduce_sum(greater(sizes, limit), (len(shape) - 2,))
+    above = greater(sizes, limit)
+    return reduce_sum(above, (len(shape_of(above)) - 1,))
 
 
 def _over_axis(tolerance: Any) -> Any:

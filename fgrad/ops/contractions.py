@@ -15,7 +15,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
+from fgrad.ops.arguments import as_operand, axis_index, dtype_of, numeric_dtype, shape_of
 from fgrad.ops.arithmetic import conj, multiply, multiply_no_nan
 from fgrad.ops.declare import bilinear, lead_axes, linear, stands_for
 from fgrad.ops.shaping import matrix_transpose, moveaxis, transpose_p
@@ -508,7 +508,7 @@ def trace(
     operand = as_operand(x)
     first, second = _two_axes(operand, axis1, axis2, "trace")
     entries = bind(diagonal_p, operand, offset=operator.index(offset), axis1=first, axis2=second)
-    wanted = None if dtype is None else np.dtype(dtype)
+    wanted = None if dtype is None else numeric_dtype(dtype)
     if wanted is not None and entries.dtype != wanted:
         entries = convert(entries, wanted)
     total = reduce_sum(entries, (len(entries.shape) - 1,))

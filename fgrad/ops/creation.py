@@ -9,11 +9,11 @@ import attrs
 import numpy as np
 
 from fgrad.core.bind import Tracer, bind_creation, is_weak, staging
-from fgrad.core.errors import ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.core.methods import operations
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt, as_numeric_array, to_tensor
-from fgrad.ops.arguments import as_operand, check_device, shape_tuple
+from fgrad.ops.arguments import as_operand, check_device, numeric_dtype, shape_tuple
 from fgrad.ops.declare import constant, stands_for, untraced_by
 from fgrad.ops.joining import stack
 from fgrad.ops.logic import floor
@@ -63,14 +63,40 @@ def asarray(data: Any, dtype: Any = None, *, device: Any = None, copy: bool | No
         check_device(device, "asarray")
     if isinstance(data, list | tuple) and _holds_tracer(data):
         tensor = stack([asarray(item) for item in data])
+    elif dtype is not None and (type(data) in PYTHON_NUMBERS or isinstance(data, list | tuple)):
+        tensor = _numbers_in_dtype(data, numeric_dtype(dtype))
     else:
         tensor = to_tensor(data)
+    if copy is False and isinstance(data, Tensor) and dtype is not None and numeric_dtype(dtype) != data.dtype:
+        message = f"asarray(copy=False) would have to copy: the tensor has dtype {data.dtype}"
+        raise ValueError(message)
     if copy is False and not isinstance(data, Tensor) and not np.shares_memory(np.asarray(tensor), np.asarray(data)):
         message = "asarray(copy=False) would have to copy: the data are not a read-only array"
         raise ValueError(message)
     if dtype is None:
         return convert(tensor, tensor.dtype) if tensor.weak else tensor
     return astype(tensor, dtype)
+
+
+def _numbers_in_dtype(data: Any, dtype: np.dtype[Any]) -> Tensor:
+    """Numbers that are not an array yet, in this dtype at once: on the way through another one digits could go."""
+    plain = _plain_array(data)
+    is_numeric = plain is not None and (
+        plain.dtype.kind in "biufc" or (plain.dtype.kind == "O" and all(type(item) is int for item in plain.flat))
+    )
+    if not is_numeric:
+        return to_tensor(data)  # which says what is wrong
+    if plain is not None and plain.dtype.kind == "c" and dtype.kind != "c":
+        message = f"complex numbers do not fit dtype {dtype}; take fg.real(...) of them"
+        raise DtypeError(at_user_line(message))
+    return adopt(np.array(data, dtype))
+
+
+def _plain_array(data: Any) -> np.ndarray[Any, Any] | None:
+    try:
+        return np.asarray(data)
+    except (ValueError, TypeError):
+        return None
 
 
 def _holds_tracer(data: Any) -> bool:
@@ -134,7 +160,7 @@ def full(shape: Any, fill_value: ArrayLike, dtype: Any = None, *, device: Any = 
         check_device(device, "full")
     lengths = shape_tuple(shape, "full")
     if type(fill_value) in PYTHON_NUMBERS or isinstance(fill_value, np.generic):
-        wanted = np.dtype(dtype) if dtype is not None else np.asarray(fill_value).dtype
+        wanted = numeric_dtype(np.asarray(fill_value).dtype if dtype is None else dtype)
         if staging.trace is None:  # nothing records it
             try:
                 plain = type(fill_value) is int and not fill_value  # for floats the bits count: -0.0 is none
@@ -143,7 +169,7 @@ def full(shape: Any, fill_value: ArrayLike, dtype: Any = None, *, device: Any = 
                 pass  # explained below
         return bind_creation(full_p, shape=lengths, value=_Constant(fill_value), dtype=wanted)
     value = as_operand(fill_value)
-    return broadcast(value if dtype is None else convert(value, np.dtype(dtype)), lengths)
+    return broadcast(value if dtype is None else convert(value, numeric_dtype(dtype)), lengths)
 
 
 def zeros(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
@@ -153,7 +179,7 @@ def zeros(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
     >>> fg.zeros(2)
     Tensor([0., 0.], dtype=float64)
     """
-    return full(shape, 0, np.dtype(dtype), device=device)
+    return full(shape, 0, numeric_dtype(dtype), device=device)
 
 
 def ones(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
@@ -163,7 +189,7 @@ def ones(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
     >>> fg.ones((1, 2), "float32")
     Tensor([[1., 1.]], dtype=float32)
     """
-    return full(shape, 1, np.dtype(dtype), device=device)
+    return full(shape, 1, numeric_dtype(dtype), device=device)
 
 
 def empty(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
@@ -258,7 +284,7 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     if ends[2] == 0:
         message = "[arange] the step cannot be 0"
         raise ShapeError(at_user_line(message))
-    wanted = np.result_type(*[np.asarray(end).dtype for end in ends]) if dtype is None else np.dtype(dtype)
+    wanted = np.result_type(*[np.asarray(end).dtype for end in ends]) if dtype is None else numeric_dtype(dtype)
     low, high, stride = (_Constant(end) for end in ends)
     return bind_creation(arange_p, start=low, stop=high, step=stride, dtype=wanted)
 
@@ -303,7 +329,7 @@ def linspace(
         return (adopt(points), adopt(np.asarray(step))) if retstep else adopt(points)
     samples, distance = _sample(start, stop, count, endpoint=endpoint)
     if dtype is not None:
-        wanted = np.dtype(dtype)
+        wanted = numeric_dtype(dtype)
         samples = astype(floor(samples) if wanted.kind in "iu" else samples, wanted)
     samples = moveaxis(samples, 0, axis)
     return (samples, distance) if retstep else samples
@@ -349,7 +375,7 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = f
     check_device(device, "eye")
     rows = operator.index(n_rows)
     columns = rows if n_cols is None else operator.index(n_cols)
-    return bind_creation(eye_p, rows=rows, columns=columns, k=operator.index(k), dtype=np.dtype(dtype))
+    return bind_creation(eye_p, rows=rows, columns=columns, k=operator.index(k), dtype=numeric_dtype(dtype))
 
 
 def identity(n: int, dtype: Any = float) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -296,6 +298,8 @@ def constant(
     return register(Primitive(name, evaluate, shape_rule, locally_constant=True, batch=batch, **flags))
 
 
+# Parameters of NumPy's functions by which they may write into an argument.
+_MAY_WRITE = frozenset(("out", "overwrite_input", "copy"))
 # What NumPy's functions take as it is, when an untraced call goes to one of them.
 # An ndarray is not among it: the result could be a view of memory that its owner writes to.
 _PLAIN = frozenset((int, float, complex, bool, str, slice, type(None)))
@@ -322,9 +326,15 @@ def untraced_by(
         if numpy_function is None:
             return function
 
+        code = function.__code__
+        places = sys.maxsize if code.co_flags & inspect.CO_VARARGS else code.co_argcount
+        takes = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+        names = frozenset(takes) - _MAY_WRITE
+
         @functools.wraps(function)
         def untraced_quickly(*args: Any, **kwargs: Any) -> Any:
-            arrays = _as_arrays(args)
+            # NumPy's function may have further parameters, of which the composition says that it has them not.
+            arrays = _as_arrays(args) if len(args) <= places and kwargs.keys() <= names else None
             if arrays is None or (unless is not None and unless(*args, **kwargs)):
                 return function(*args, **kwargs)
             named = kwargs

@@ -16,7 +16,7 @@ from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import Tensor, to_tensor
-from fgrad.ops.arguments import as_operand, dtype_of, shape_of
+from fgrad.ops.arguments import as_operand, dtype_of, numeric_dtype, shape_of
 from fgrad.ops.contractions import diagonal_p
 from fgrad.ops.declare import batch_by_example, bilinear, stands_for
 from fgrad.ops.shaping import transpose_p
@@ -413,6 +413,6 @@ def einsum(*args: Any, optimize: Any = True, dtype: Any = None, out: None = None
         raise ShapeError(at_user_line(message)) from None
     dtypes = [dtype_of(x) for x in operands]
     if dtype is not None or any([own is not dtypes[0] for own in dtypes]):
-        wanted = np.result_type(*dtypes) if dtype is None else np.dtype(dtype)
+        wanted = np.result_type(*dtypes) if dtype is None else numeric_dtype(dtype)
         operands = [x if own == wanted else convert(x, wanted) for x, own in zip(operands, dtypes, strict=True)]
     return to_tensor(_follow(steps, operands))

@@ -10,7 +10,7 @@ import numpy as np
 from fgrad.core.bind import bind
 from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.tensor import ArrayLike, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, axis_tuple, shape_of
+from fgrad.ops.arguments import as_operand, axis_tuple, numeric_dtype, shape_of
 from fgrad.ops.arithmetic import multiply
 from fgrad.ops.declare import stands_for
 from fgrad.ops.fourier import transform_length
@@ -25,7 +25,7 @@ def _frequencies(positions: Any, n: int, d: Any, dtype: Any, device: Any, operat
         message = f"[{operation}] device is 'cpu' or None, not {device!r}"
         raise ShapeError(at_user_line(message))
     found = multiply(adopt(positions), 1.0 / (n * d))
-    return found if dtype is None or found.dtype == dtype else convert(found, np.dtype(dtype))
+    return found if dtype is None or found.dtype == dtype else convert(found, numeric_dtype(dtype))
 
 
 def fftfreq(n: int, d: ArrayLike = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:

@@ -13,7 +13,7 @@ from fgrad.core.bind import bind
 from fgrad.core.errors import DtypeError, IndexingError, ShapeError, at_user_line
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, dtype_of, shape_of, shape_tuple
+from fgrad.ops.arguments import as_operand, dtype_of, numeric_dtype, shape_of, shape_tuple
 from fgrad.ops.arithmetic import divide, multiply, sign
 from fgrad.ops.creation import linspace
 from fgrad.ops.declare import batch_elementwise, constant, stands_for, untraced_by
@@ -251,7 +251,7 @@ def logspace(
     working = np.result_type(result_dtype(*[shape_dtype_of(one) for one in ends]), 1.0)
     exponents = exponents if exponents.dtype == working else convert(exponents, working)
     points = _place(power(base, exponents), axis)
-    return points if dtype is None else convert(points, np.dtype(dtype))
+    return points if dtype is None else convert(points, numeric_dtype(dtype))
 
 
 @stands_for(np.geomspace)
@@ -297,7 +297,7 @@ def geomspace(
         parts = [ends[0], points[1:-1], ends[1]] if has_end else [ends[0], points[1:]]
         points = concatenate(parts, 0)
     points = _place(multiply(points, direction), axis)
-    return points if dtype is None else convert(points, np.dtype(dtype))
+    return points if dtype is None else convert(points, numeric_dtype(dtype))
 
 
 def _is_complex(x: Any, *args: Any, **kwargs: Any) -> bool:

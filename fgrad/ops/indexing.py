@@ -16,7 +16,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, shape_of
+from fgrad.ops.arguments import as_operand, axis_index, numeric_dtype, shape_of
 from fgrad.ops.arithmetic import add, multiply
 from fgrad.ops.declare import as_batch, batch_size, constant, stands_for, untraced_by
 from fgrad.ops.index import (
@@ -57,7 +57,7 @@ def _getitem_rule(x: ShapeDtype, *arrays: ShapeDtype, index: Index) -> ShapeDtyp
 
 
 def _getitem_vjp(g: Any, needed: Any, out: Any, x: Any, *arrays: Any, index: Index) -> tuple[Any, ...]:
-    return (bind(scatter_add_p, g, *arrays, index=index, shape=tuple(x.shape)), *[None] * len(arrays))
+    return (bind(scatter_add_p, g, *arrays, index=index, shape=shape_of(x)), *[None] * len(arrays))
 
 
 def _batch_getitem(primitive: Primitive, batched: tuple[bool, ...], x: Any, *arrays: Any, index: Index) -> Any:
@@ -236,7 +236,7 @@ def _setitem_vjp(g: Any, needed: Any, out: Any, x: Any, values: Any, *arrays: An
     if needed[1]:
         by_values = bind(getitem_p, g, *arrays, index=index)
         if arrays:
-            last = bind(last_writer_p, *arrays, index=index, shape=tuple(x.shape), values_shape=tuple(values.shape))
+            last = bind(last_writer_p, *arrays, index=index, shape=shape_of(x), values_shape=tuple(values.shape))
             by_values = where(last, by_values, np.zeros((), values.dtype))
     return (by_x, by_values, *[None] * len(arrays))
 
@@ -380,7 +380,10 @@ class IndexUpdate:
         return self._index[0]
 
     def _prepare(self, values: ArrayLike) -> tuple[Index, list[Any], Tensor]:
-        index, arrays = make_index(self._place(), self._x.shape)
+        place = self._place()
+        if type(place) not in _NO_MASKS and _is_boolean_scalar(place):
+            place = ... if place else slice(0)  # all of x, or nothing
+        index, arrays = make_index(place, self._x.shape)
         x_aval = shape_dtype_of(self._x)
         operand = values if type(values) in PYTHON_NUMBERS else as_operand(values)
         promoted = result_dtype(ShapeDtype(x_aval.shape, x_aval.dtype), shape_dtype_of(operand))
@@ -391,7 +394,9 @@ class IndexUpdate:
             )
             raise DtypeError(at_user_line(message))
         shape = _read_shape(self._x, index, arrays)
-        fitted = astype(operand, x_aval.dtype)
+        # An integer that the dtype does not hold raises, as in NumPy.
+        is_number = type(operand) in PYTHON_NUMBERS
+        fitted = to_tensor(np.asarray(operand, x_aval.dtype)) if is_number else astype(operand, x_aval.dtype)
         if fitted.shape != shape:
             try:
                 fitted = broadcast(fitted, shape)
@@ -603,7 +608,7 @@ def one_hot(labels: ArrayLike, num_classes: int, dtype: Any = np.float32) -> Ten
     if operand.dtype.kind not in "iu":
         message = f"[one_hot] labels are integers, not {operand.dtype}; convert them with astype(int)"
         raise DtypeError(at_user_line(message))
-    return bind(one_hot_p, operand, num_classes=operator.index(num_classes), dtype=np.dtype(dtype))
+    return bind(one_hot_p, operand, num_classes=operator.index(num_classes), dtype=numeric_dtype(dtype))
 
 
 operations.getitem = getitem

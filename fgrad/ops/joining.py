@@ -14,7 +14,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index
+from fgrad.ops.arguments import as_operand, axis_index, numeric_dtype
 from fgrad.ops.declare import as_batch, batch_size, stands_for, untraced_by
 from fgrad.ops.indexing import getitem
 from fgrad.ops.shaping import expand_dims, ravel
@@ -115,7 +115,7 @@ concat = concatenate
 
 def _cast(operands: list[Any], dtype: Any, casting: Casting) -> list[Any]:
     dtypes = [operand.dtype for operand in operands]
-    wanted = np.result_type(*dtypes) if dtype is None else np.dtype(dtype)
+    wanted = np.result_type(*dtypes) if dtype is None else numeric_dtype(dtype)
     for own in dtypes:
         if not np.can_cast(own, wanted, casting):
             message = f"[concatenate] casting={casting!r} does not allow the conversion of {own} to {wanted}"

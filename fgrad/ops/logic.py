@@ -10,7 +10,7 @@ import numpy as np
 from fgrad.core.bind import bind, bind1, bind2, make_operator
 from fgrad.core.errors import refuse_out
 from fgrad.core.methods import operations
-from fgrad.core.shape import ShapeDtype
+from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of
 from fgrad.ops.declare import batch_elementwise, constant, elementwise, stands_for, untraced_by
@@ -405,21 +405,27 @@ around = round
 
 
 @stands_for(np.isclose)
-def isclose(a: ArrayLike, b: ArrayLike, rtol: float = 1e-05, atol: float = 1e-08, *, equal_nan: bool = False) -> Tensor:
+def isclose(
+    a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLike = 1e-08, *, equal_nan: bool = False
+) -> Tensor:
     """Whether |a - b| <= atol + rtol |b|, elementwise; infinities of one sign are close.
 
     >>> import fgrad as fg
     >>> fg.isclose(fg.asarray([1.0, 2.0]), fg.asarray([1.0 + 1e-9, 2.1]))
     Tensor([ True, False], dtype=bool)
     """
-    return bind(isclose_p, as_operand(a), as_operand(b), rtol=rtol, atol=atol, equal_nan=equal_nan)
+    tolerances = [value if type(value) in PYTHON_NUMBERS else as_operand(value) for value in (rtol, atol)]
+    return bind(isclose_p, as_operand(a), as_operand(b), *tolerances, equal_nan=bool(equal_nan))
 
 
 isclose_p = constant(
     "isclose",
     evaluate=lambda a, b, rtol, atol, equal_nan: np.isclose(a, b, rtol, atol, equal_nan=equal_nan),
-    shape_rule=lambda a, b, rtol, atol, equal_nan: equal_p.shape_rule(a, b),
+    shape_rule=lambda a, b, rtol, atol, equal_nan: ShapeDtype(
+        np.broadcast_shapes(a.shape, b.shape, rtol.shape, atol.shape), equal_p.shape_rule(a, b).dtype
+    ),
     batch=batch_elementwise,
+    takes_numbers=True,
 )
 
 

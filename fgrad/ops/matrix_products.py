@@ -196,7 +196,6 @@ def vector_cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
 
 
 @stands_for(getattr(np, "matvec", None))  # NumPy 2.2 has it
-@untraced_by(getattr(np, "matvec", None))
 def matvec(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The products A v of stacks of matrices and of vectors: (..., m, n) and (..., n) give (..., m).
 
@@ -219,7 +218,6 @@ def matvec(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
 
 
 @stands_for(getattr(np, "vecmat", None))  # NumPy 2.2 has it
-@untraced_by(getattr(np, "vecmat", None))
 def vecmat(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     """The products conj(v) A of stacks of vectors and of matrices: (..., n) and (..., n, m) give (..., m).
 

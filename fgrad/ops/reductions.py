@@ -11,9 +11,9 @@ from fgrad.core.bind import bind
 from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_REDUCTIONS
-from fgrad.core.shape import Shape, ShapeDtype
-from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, shape_of
+from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
+from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
+from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, numeric_dtype, shape_of
 from fgrad.ops.arithmetic import add, multiply_no_nan
 from fgrad.ops.declare import (
     as_batch,
@@ -77,6 +77,8 @@ def is_given(where: Any) -> bool:
 
 def initial_value(initial: Any, dtype: np.dtype[Any], operation: str) -> Any:
     """The initial value of a reduction in the result's dtype, which it never changes."""
+    if type(initial) in PYTHON_NUMBERS:
+        return to_tensor(np.asarray(initial, dtype))
     value = as_operand(initial)
     if shape_of(value):
         message = f"[{operation}] initial is one number, and has shape {shape_of(value)}"
@@ -87,7 +89,7 @@ def initial_value(initial: Any, dtype: np.dtype[Any], operation: str) -> Any:
 def in_dtype(x: Any, dtype: Any) -> Any:
     if dtype is None:
         return x
-    wanted = np.dtype(dtype)
+    wanted = numeric_dtype(dtype)
     return x if dtype_of(x) == wanted else convert(x, wanted)
 
 

@@ -15,7 +15,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, check_device, shape_tuple
+from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, check_device, numeric_dtype, shape_tuple
 from fgrad.ops.declare import batch_over_axes, linear, stands_for, untraced_by
 from fgrad.ops.selection import where
 from fgrad.ops.structure import broadcast, convert, reshape_to
@@ -129,7 +129,7 @@ def astype(x: ArrayLike, dtype: Any, /, *, copy: bool = True, device: Any = None
     if device is not None:
         check_device(device, "astype")
     operand = to_tensor(x)
-    wanted = np.dtype(dtype)
+    wanted = numeric_dtype(dtype)
     if operand.dtype == wanted and not operand.weak:
         return operand
     return convert(operand, wanted)

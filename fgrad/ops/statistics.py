@@ -11,7 +11,7 @@ import numpy as np
 from fgrad.core.bind import Tracer, bind
 from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
+from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, numeric_dtype, shape_of
 from fgrad.ops.arithmetic import conj, divide, imag, multiply, real, subtract
 from fgrad.ops.contractions import diagonal, matmul
 from fgrad.ops.declare import stands_for, untraced_by
@@ -183,7 +183,7 @@ def cov(
         message = f"[cov] ddof is an integer, not {ddof}"
         raise DtypeError(at_user_line(message))
     kinds = [dtype_of(as_operand(value)) for value in (m, y) if value is not None]
-    wanted = np.result_type(*kinds, np.float64) if dtype is None else np.dtype(dtype)
+    wanted = np.result_type(*kinds, np.float64) if dtype is None else numeric_dtype(dtype)
     x = _variables(m, "m", "cov", rowvar, wanted)
     if y is not None:
         x = concatenate([x, _variables(y, "y", "cov", rowvar, wanted)], 0)

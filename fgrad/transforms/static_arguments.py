@@ -94,7 +94,9 @@ class StaticArguments:
         return Arguments(Template(static, tuple(template), named), others, remaining)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of a call by position wherever the signature allows it, defaults included.
+        """The arguments of a call by position wherever the signature allows it, their defaults included.
+
+        None for a keyword that is not static, such as the `out` of array functions, is left out: it says nothing.
 
         Raises:
             TypeError: when the arguments do not fit the signature.
@@ -107,7 +109,8 @@ class StaticArguments:
             message = f"{function_name(self.function)} cannot be called with these arguments: {error}"
             raise TypeError(at_user_line(message)) from None
         bound.apply_defaults()
-        return bound.args, bound.kwargs
+        static = {name for _, name in self.entries}
+        return bound.args, {name: one for name, one in bound.kwargs.items() if one is not None or name in static}
 
     def name_of(self, place: int) -> str:
         """The name of the parameter that takes the positional argument which is not static of this place."""
