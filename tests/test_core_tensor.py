@@ -364,3 +364,58 @@ def test_methods_are_documented():
     for name, member in inspect.getmembers(fg.Tensor):
         if not name.startswith("_"):
             assert member.__doc__, name
+
+
+# Numbers that are given with a dtype.
+
+
+def test_numbers_go_to_a_dtype_without_losing_digits_on_the_way():
+    large = [2**53 + 1, 2**63 + 1]
+    np.testing.assert_array_equal(fg.asarray(large, dtype="uint64"), np.array(large, "uint64"))
+    np.testing.assert_array_equal(fg.Tensor([0, 2**64 - 1], dtype="uint64"), np.array([0, 2**64 - 1], "uint64"))
+    assert float(fg.asarray(2**100, dtype=float)) == float(2**100)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: fg.asarray(300, dtype="int8"),
+        lambda: fg.array([-1], dtype="uint8"),
+        lambda: fg.asarray([1], dtype="int8").at[0].set(300),
+        lambda: fg.asarray([1], dtype="int8").at[0].max(300),
+        lambda: fg.max(fg.asarray([1], dtype="int8"), initial=300),
+    ],
+)
+def test_integers_that_do_not_fit_raise_as_in_numpy(make):
+    with pytest.raises(OverflowError, match="out of bounds for"):
+        make()
+
+
+@pytest.mark.parametrize("dtype", [object, str, "m8[s]", "no dtype"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dtype: fg.zeros(2, dtype),
+        lambda dtype: fg.full(2, 1.0, dtype),
+        lambda dtype: fg.asarray([1.0], dtype),
+        lambda dtype: fg.asarray([1.0]).astype(dtype),
+        lambda dtype: fg.sum(fg.ones(2), dtype=dtype),
+        lambda dtype: fg.concatenate([fg.ones(2)], dtype=dtype),
+        lambda dtype: fg.eye(2, dtype=dtype),
+    ],
+)
+def test_a_tensor_has_no_dtype_without_numbers(make, dtype):
+    with pytest.raises(DtypeError, match="dtype"):
+        make(dtype)
+
+
+def test_complex_numbers_do_not_become_real_ones():
+    with pytest.raises(DtypeError, match=r"complex numbers do not fit dtype float64; take fg\.real"):
+        fg.asarray([1 + 2j], dtype=float)
+
+
+def test_asarray_without_a_copy_keeps_the_dtype():
+    x = fg.ones(2)
+    assert fg.asarray(x, copy=False) is x
+    with pytest.raises(ValueError, match="would have to copy"):
+        fg.asarray(x, dtype="int8", copy=False)

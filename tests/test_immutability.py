@@ -183,3 +183,28 @@ def test_the_words_of_a_key_are_read_only():
     assert not np.asarray(key.words).flags.writeable
     with pytest.raises(AttributeError):
         key.words = fg.random.key(6).words
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda t: fg.quantile(t, 0.3, overwrite_input=True),
+        lambda t: np.percentile(t, 30, overwrite_input=True),
+        lambda t: fg.nan_to_num(t, copy=False),
+        lambda t: fg.nan_to_num(t, False),
+        lambda t: np.nan_to_num(t, copy=False),
+    ],
+)
+def test_options_by_which_numpy_writes_into_its_argument_leave_a_tensor_as_it_is(call):
+    numbers = [3.0, 1.0, np.nan, 2.0]
+    tensor = fg.add(fg.asarray(numbers), 0.0)  # its array is the library's own, and not read-only yet
+    call(tensor)
+    np.testing.assert_array_equal(tensor, numbers)
+
+
+def test_pickles_out_of_band_are_read_only():
+    tensor = fg.add(fg.asarray([3.0, 1.0]), 0.0)
+    buffers = []
+    dumped = pickle.dumps(tensor, protocol=5, buffer_callback=buffers.append)
+    assert all(memoryview(buffer).readonly for buffer in buffers)
+    np.testing.assert_array_equal(pickle.loads(dumped, buffers=buffers), tensor)

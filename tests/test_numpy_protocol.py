@@ -17,7 +17,7 @@ from fgrad.core.bind import Tracer
 from fgrad.core.late import load_late_modules
 from fgrad.core.numpy_calls import WITHOUT_MEANING, plan_call
 from fgrad.core.protocols import FUNCTION_COUNTERPARTS, UFUNC_COUNTERPARTS
-from fgrad.errors import ImmutableError, TracerConversionError
+from fgrad.errors import DtypeError, ImmutableError, TracerConversionError
 
 load_late_modules()
 
@@ -397,3 +397,43 @@ def test_bytes_of_a_tensor():
     assert T.tobytes("F") == X.tobytes("F")
     with pytest.raises(TracerConversionError, match="tobytes"):
         while_tracing(lambda t: t.tobytes())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.add(x, x, casting="same_kind"),
+        lambda x: np.add(x, 1, dtype=None),
+        lambda x: np.sin(x, casting="unsafe"),
+        lambda x: np.add(x, 1.7, dtype=int, casting="unsafe"),
+        lambda x: np.power(x, 2.7, dtype=np.int64, casting="unsafe"),
+        lambda x: np.multiply(x, 2, dtype="f4"),
+    ],
+)
+def test_options_that_choose_the_loop_of_a_ufunc(call):
+    array = np.array([1.25, 2.5])
+    found, expected = call(fg.asarray(array)), call(array)
+    assert (type(found), found.dtype) == (type(fg.ones(1)), expected.dtype)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_no_gradient_is_lost_through_a_dtype_of_objects():
+    with pytest.raises(DtypeError, match="not dtype object"):
+        fg.grad(lambda x: fg.sum(np.multiply(x, x, dtype=object)))(fg.ones(2))
+
+
+def test_parameters_that_only_numpy_has_are_unknown_traced_or_not():
+    for call in (lambda x: fg.tile(A=x, reps=2), lambda x: fg.ptp(x, None, None)):
+        with pytest.raises(TypeError, match="argument"):
+            call(fg.ones(2))
+        with pytest.raises(TypeError, match="argument"):
+            while_tracing(call)
+
+
+def test_tolerances_may_be_arrays_or_traced():
+    x, y = np.array([1.0, 2.0]), np.array([1.0, 2.1])
+    np.testing.assert_array_equal(np.isclose(fg.asarray(x), y, rtol=[0.0, 0.1]), np.isclose(x, y, rtol=[0.0, 0.1]))
+    assert fg.allclose(fg.asarray(x), y, rtol=fg.asarray(0.1))
+    assert float(fg.grad(lambda w: fg.sum(1.0 * np.isclose(x, y, rtol=w)))(0.7)) == 0.0
+    ranks = np.linalg.matrix_rank(fg.asarray(np.diag([1.0, 2.0, 3.0])), tol=[0.5, 1.5])
+    np.testing.assert_array_equal(ranks, [3, 2])

@@ -132,3 +132,16 @@ def test_histograms_are_differentiable_by_weights_and_edges():
     found = fg.histogram(x, "sturges")
     for one, other in zip(found, np.histogram(x, "sturges"), strict=True):
         np.testing.assert_allclose(one, other)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (fg.histogram, r"the values go from .* to nan: give range="),
+        (lambda x: fg.histogram(x, bins=[3.0, 1.0]), "the edges of bins ascend"),
+        (lambda x: fg.histogram(x, bins=0), "the number of bins is positive"),
+    ],
+)
+def test_histograms_without_bins_say_why(call, message):
+    with pytest.raises(ShapeError, match=message):
+        call(fg.asarray([1.0, np.nan]))

@@ -271,3 +271,24 @@ def test_an_example_that_outlives_the_call():
 
 def test_it_takes_a_function():
     assert "write fg.vmap(f)(x)" in message_of(fg.vmap, X, error=TypeError)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda w: w * [2.0, 3.0],
+        lambda w: fg.where([True, False], w, 0.0),
+        lambda w: fg.clip(w, [0.0, 1.5], [3.0, 3.0]),
+        lambda w: fg.float_power(w, [2, 3]),
+        lambda w: fg.hypot([1.0, 2.0], w),
+        lambda w: w @ [2.0, 3.0],
+    ],
+)
+def test_lists_are_operands_in_every_transform(f):
+    x = fg.asarray([1.0, 2.0])
+    expected = f(x)
+    np.testing.assert_array_equal(fg.vmap(f)(fg.stack([x, x])), fg.stack([expected, expected]))
+    primal, tangent = fg.jvp(f, (x,), (x,))
+    np.testing.assert_array_equal(primal, expected)
+    np.testing.assert_allclose(tangent, fg.jacrev(f)(x) @ x)
+    np.testing.assert_array_equal(fg.make_graph(f)(x)(x), expected)

@@ -258,4 +258,7 @@ def cond(x: ArrayLike, p: float | str | None = None) -> Tensor:
     if p not in _NORMS:
         message = f"[cond] p is None, 2, -2, 1, -1, inf, -inf, 'fro' or 'nuc', not {p!r}"
         raise ShapeError(at_user_line(message))
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        message = f"[cond] on {shape_dtype_of(operand)}: for p={p!r} a matrix must be square; p=2 takes any"
+        raise ShapeError(at_user_line(message))
     return _composed_cond(operand, p)

@@ -440,6 +440,9 @@ def histogram_bin_edges(
         if len(shape_of(edges)) != 1:
             message = f"[histogram] bins are a number or a vector of edges, and have shape {shape_of(edges)}"
             raise ShapeError(at_user_line(message))
+        if not is_traced(edges) and (plain(edges)[1:] < plain(edges)[:-1]).any():
+            message = "[histogram] the edges of bins ascend, and these descend somewhere; sort them"
+            raise ShapeError(at_user_line(message))
         return edges if isinstance(edges, Tensor) else adopted(edges.copy())
     return _equal_bins(values, operator.index(bins), range)
 
@@ -458,6 +461,9 @@ def _equal_bins(values: Any, count: int, limits: Any) -> Any:
     dtype = np.result_type(dtype_of(values), *([np.float16] if is_inexact(dtype_of(values)) else [np.float64]))
     if limits is None and shape_of(values)[0]:
         low, high = (convert(find(values), dtype) for find in (smallest, largest))
+        if not is_traced(low, high) and not (np.isfinite(plain(low)) and np.isfinite(plain(high))):
+            message = f"[histogram] the values go from {low} to {high}: give range=, or take out what is not finite"
+            raise ShapeError(at_user_line(message))
     else:
         low, high = (0.0, 1.0) if limits is None else limits
         if not (np.isfinite(low) and np.isfinite(high) and low <= high):

@@ -322,7 +322,9 @@ def real_if_close(a: ArrayLike, tol: float = 100) -> Tensor:
 
 
 @stands_for(np.nan_to_num)
-@untraced_by(np.nan_to_num, unless=lambda x, *given: bool(given))  # the second is `copy`, which lets NumPy write into x
+@untraced_by(
+    np.nan_to_num, unless=lambda x, *given, **named: bool(given)
+)  # the second is `copy`, which lets NumPy write into x
 def nan_to_num(
     x: ArrayLike,
     copy: bool = True,
