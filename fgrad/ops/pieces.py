@@ -12,7 +12,7 @@ from fgrad.core.bind import Tracer, bind
 from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
-from fgrad.core.tensor import ArrayLike, Tensor, adopt, to_tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, shape_of
 from fgrad.ops.arithmetic import remainder
 from fgrad.ops.assembling import known_value
@@ -126,7 +126,11 @@ def _known_pieces(points: Tensor, conditions: list[Any], funclist: Sequence[Any]
     """The pieces put together where each lies."""
     masks = [np.asarray(condition) for condition in conditions]
     present = [(mask, piece) for mask, piece in zip(masks, funclist, strict=True) if mask.any()]
-    values = [to_tensor(piece(points[mask], *args, **kw) if callable(piece) else piece) for mask, piece in present]
+
+    def select(mask: Any) -> Tensor:
+        return adopt(points._array[mask]) if type(points) is ConcreteTensor else points[mask]
+
+    values = [to_tensor(piece(select(mask), *args, **kw) if callable(piece) else piece) for mask, piece in present]
     out = np.zeros(points.shape, points.dtype)
     if not any(isinstance(value, Tracer) for value in values):
         for (mask, _), value in zip(present, values, strict=True):
