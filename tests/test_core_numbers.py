@@ -112,7 +112,8 @@ def test_graphs_know_the_promoted_dtype(symbol, dtype):
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3, -1, 0.5, 2.0, -1.0, True, 2j])
 def test_powers_are_those_of_numpy_in_graphs_too(dtype, exponent):
     array = np.array([1, 3], dtype)
-    expected = outcome(operator.pow if array.dtype.kind == "c" else np.power, array, exponent)
+    # Booleans apart, whose squares NumPy's operator makes int8, against its own promotion.
+    expected = outcome(np.power if array.dtype.kind == "b" else operator.pow, array, exponent)
     found = outcome(operator.pow, fg.asarray(array), exponent)
     assert_same(found, expected)
     if not isinstance(expected, type):

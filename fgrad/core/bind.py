@@ -198,13 +198,21 @@ _OPERANDS = (Tensor, int, float, complex, np.ndarray, np.generic, list, tuple)
 
 def make_operator(primitive: Primitive) -> Callable[..., Any]:
     """What ``+`` and its kin call: the primitive, but Python numbers among themselves stay Python numbers."""
-    python = primitive.python
+    python = primitive.python or primitive
 
     def operate(x: Any, y: Any) -> Any:
-        if type(x) is not ConcreteTensor and type(y) is not ConcreteTensor and is_weak(x) and is_weak(y):
-            return bind(primitive if python is None else python, x, y)
+        if type(x) is ConcreteTensor:
+            if type(y) is ConcreteTensor or type(y) in PYTHON_NUMBERS or isinstance(y, _OPERANDS):
+                return bind2(primitive, x, y)
+            return NotImplemented
+        if type(y) is ConcreteTensor:
+            if type(x) in PYTHON_NUMBERS or isinstance(x, _OPERANDS):
+                return bind2(primitive, x, y)
+            return NotImplemented
+        if is_weak(x) and is_weak(y):
+            return bind(python, x, y)
         if isinstance(x, _OPERANDS) and isinstance(y, _OPERANDS):
-            return bind2(primitive, x, y)
+            return _bind_traced(primitive, x, y)
         return NotImplemented
 
     return operate

@@ -33,7 +33,8 @@ class PrimalTracer(Tracer):
     @property
     def weak(self) -> bool:
         """Whether this stands for a Python number."""
-        return type(self.primal) in PYTHON_NUMBERS or (isinstance(self.primal, Tracer) and self.primal.weak)
+        primal = self.primal
+        return type(primal) is not ConcreteTensor and (type(primal) in PYTHON_NUMBERS or primal.weak)
 
     def _read(self, action: str, *, drops_gradient: bool) -> Any:
         self._trace.require_open()

@@ -7,9 +7,11 @@ from typing import Any
 import attrs
 
 from fgrad.core.bind import Trace, Tracer, bind, bind1, bind2, next_level, raise_escaped
+from fgrad.core.buffers import MANY_ELEMENTS, reuse
 from fgrad.core.methods import operations
 from fgrad.core.primal import PrimalTracer, is_inexact_value
 from fgrad.core.primitive import Primitive
+from fgrad.core.residuals import is_large, keep_needed
 from fgrad.core.shape import PYTHON_NUMBERS
 from fgrad.core.tensor import ConcreteTensor, to_tensor
 
@@ -74,7 +76,10 @@ class TapeTrace(Trace):
         else:
             out, residuals = primitive.forward(slots, *primals, **params)
             params = {**params, "residuals": residuals}
-        slot = _place(self.entries, (primitive, slots, primals, out, params))
+        kept = (primals, out)
+        if primitive.linear is not None and any(map(is_large, primals)):
+            kept = keep_needed(primitive, slots, primals, out, params)
+        slot = _place(self.entries, (primitive, slots, *kept, params))
         if primitive.multiple_results:
             places = [_place(self.entries, (None, slot, position)) for position in range(len(out))]
             return tuple(
@@ -94,11 +99,17 @@ class TapeTrace(Trace):
         if primitive.locally_constant:
             return out
         entries, entry = self.entries, (primitive, (x.slot,), (primal,), out, None)
+        if type(out) is ConcreteTensor and out._array.size >= MANY_ELEMENTS:
+            entry = (primitive, (x.slot,), *keep_needed(primitive, (x.slot,), (primal,), out, None), None)
         entries.append(entry)
         slot = len(entries) - 1
         if entries[slot] is not entry:
             slot = _find(entries, entry)
-        return _new_tracer(self, out, slot)
+        tracer = _new(TapeTracer)
+        _set_trace(tracer, self)
+        _set_primal(tracer, out)
+        _set_slot(tracer, slot)
+        return tracer
 
     def process_binary(self, primitive: Primitive, x: Any, y: Any) -> Any:
         """`process`, written out for two arguments and no params."""
@@ -115,12 +126,19 @@ class TapeTrace(Trace):
         out = bind2(primitive, left, right)
         if primitive.locally_constant:
             return out
-        entries, entry = self.entries, (primitive, (left_slot, right_slot), (left, right), out, None)
+        slots = (left_slot, right_slot)
+        entries, entry = self.entries, (primitive, slots, (left, right), out, None)
+        if type(out) is ConcreteTensor and out._array.size >= MANY_ELEMENTS:
+            entry = (primitive, slots, *keep_needed(primitive, slots, (left, right), out, None), None)
         entries.append(entry)
         slot = len(entries) - 1
         if entries[slot] is not entry:
             slot = _find(entries, entry)
-        return _new_tracer(self, out, slot)
+        tracer = _new(TapeTracer)
+        _set_trace(tracer, self)
+        _set_primal(tracer, out)
+        _set_slot(tracer, slot)
+        return tracer
 
 
 _IMMUTABLE = frozenset((ConcreteTensor, TapeTracer, *PYTHON_NUMBERS))
@@ -163,30 +181,37 @@ def walk_back(entries: list[Entry | None], cotangents: list[Any], *, free: bool)
 
     An empty place is a zero. With `free` each entry is dropped as soon as it is done with, and its residuals with it.
     """
-    for index in range(len(entries) - 1, 0, -1):
-        entry = entries.pop() if free else entries[index]
-        cotangent = cotangents[index]
-        if cotangent is None or entry is None:
-            continue
-        cotangents[index] = None
-        primitive = entry[0]
-        if primitive is None:
-            _, slot, position = entry
-            parts = cotangents[slot]
-            if parts is None:
-                operation = entries[slot]
-                assert operation is not None, slot
-                parts = cotangents[slot] = [None] * len(operation[3])
-            parts[position] = cotangent
-            continue
-        _, slots, primals, out, params = entry
-        rule = primitive.vjp or primitive.require_vjp()
-        if params:
-            contributions = rule(cotangent, slots, out, *primals, **params)
-        else:
-            contributions = rule(cotangent, slots, out, *primals)
-        for position, contribution in enumerate(contributions):
-            slot = slots[position]
-            if slot and contribution is not None:
-                before = cotangents[slot]
-                cotangents[slot] = contribution if before is None else operations.accumulate(before, contribution)
+    buffers, accumulate = reuse.buffers, operations.accumulate
+    reuse.buffers = []
+    try:
+        for index in range(len(entries) - 1, 0, -1):
+            entry = entries.pop() if free else entries[index]
+            cotangent = cotangents[index]
+            if cotangent is None or entry is None:
+                continue
+            cotangents[index] = None
+            if entry[0] is None:
+                _hand_to_operation(entries, cotangents, entry, cotangent)
+                continue
+            primitive, slots, primals, out, params = entry
+            rule = primitive.vjp or primitive.require_vjp()
+            contributions = (
+                rule(cotangent, slots, out, *primals, **params) if params else rule(cotangent, slots, out, *primals)
+            )
+            for slot, contribution in zip(slots, contributions, strict=True):
+                if slot and contribution is not None:
+                    before = cotangents[slot]
+                    cotangents[slot] = contribution if before is None else accumulate(before, contribution)
+    finally:
+        reuse.buffers = buffers
+
+
+def _hand_to_operation(entries: list[Entry | None], cotangents: list[Any], entry: Entry, cotangent: Any) -> None:
+    """Puts the cotangent of one of several results among those of its operation."""
+    _, slot, position = entry
+    parts = cotangents[slot]
+    if parts is None:
+        operation = entries[slot]
+        assert operation is not None, slot
+        parts = cotangents[slot] = [None] * len(operation[3])
+    parts[position] = cotangent

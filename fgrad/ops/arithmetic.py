@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import bind1, bind2, make_operator, make_unary_operator
+from fgrad.core.buffers import MANY_ELEMENTS, empty_array
 from fgrad.core.errors import refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
-from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
 from fgrad.ops.arguments import as_operand, dtype_of
 from fgrad.ops.declare import batch_elementwise, elementwise, stands_for, ufunc_shape_rule
 from fgrad.ops.logic import equal
@@ -207,12 +208,20 @@ def _has_no_zeros(x: Any) -> bool:
     return bool(x)
 
 
+def _memory_for(x: Any, y: Any) -> Any:
+    """Where the result of two operands goes, if they are large arrays of one shape and dtype; NumPy finds it else."""
+    if type(x) is not _ndarray or type(y) is not _ndarray or x.size < MANY_ELEMENTS:
+        return None
+    alike = x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind in "fc"
+    return empty_array(x.shape, x.dtype) if alike else None
+
+
 def _evaluate_multiply_no_nan(x: Any, y: Any) -> Any:
     # Nothing can go wrong where neither has zeros.
     if _has_no_zeros(x) and _has_no_zeros(y):
         return np.multiply(x, y)
     with np.errstate(invalid="ignore"):
-        product = np.multiply(x, y)
+        product = np.multiply(x, y, out=_memory_for(x, y))
     if all_finite(product):
         return product
     return np.where(np.equal(x, 0) | np.equal(y, 0), 0, product).astype(product.dtype, copy=False)
@@ -222,7 +231,7 @@ def _evaluate_divide_no_nan(x: Any, y: Any) -> Any:
     if _has_no_zeros(x) and all_finite(y):
         return np.divide(x, y)
     with np.errstate(all="ignore"):
-        quotient = np.divide(x, y)
+        quotient = np.divide(x, y, out=_memory_for(x, y))
     if all_finite(quotient):
         return quotient
     # Once more, for the warnings that NumPy has for what remains.
@@ -268,6 +277,13 @@ def multiply_no_nan(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     Tensor([0., 8.], dtype=float64)
     """
     return bind2(multiply_no_nan_p, x1, x2)
+
+
+def _accumulate(total: Any, term: Any) -> Any:
+    """total + term, as cotangents and tangents are summed."""
+    if type(total) is ConcreteTensor and total._array.size >= MANY_ELEMENTS and type(term) is ConcreteTensor:
+        return adopt(np.add(total._array, term._array, out=_memory_for(total._array, term._array)))
+    return bind2(add_p, total, term)
 
 
 # Absolute value, sign and the parts of complex numbers.
@@ -443,7 +459,7 @@ conj_p = register(
     )
 )
 
-operations.accumulate = add
+operations.accumulate = _accumulate
 operations.add = make_operator(add_p)
 operations.subtract = make_operator(subtract_p)
 operations.multiply = make_operator(multiply_p)

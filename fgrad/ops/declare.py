@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from fgrad.core.bind import bind
+from fgrad.core.buffers import MANY_ELEMENTS
 from fgrad.core.errors import DtypeError, ShapeError
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
@@ -18,6 +19,7 @@ from fgrad.core.protocols import FUNCTION_COUNTERPARTS, UFUNC_COUNTERPARTS
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ConcreteTensor, adopt, to_tensor
 from fgrad.ops.arguments import shape_of
+from fgrad.ops.blocks import blockwise, evaluate_in_blocks, is_composed
 from fgrad.ops.structure import broadcast, fit_tangent, reshape_to, unbroadcast
 
 __all__ = [
@@ -133,13 +135,16 @@ def elementwise(
 def _elementwise_vjp(partials: tuple[Partial, ...]) -> Callable[..., tuple[Any, ...]]:
     if len(partials) == 1:
         (partial,) = partials
+        has_steps = is_composed(partial)
 
         def unary(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
+            if has_steps and type(out) is ConcreteTensor and out._array.size >= MANY_ELEMENTS:
+                return (evaluate_in_blocks(partial, g, out, x),)
             return (partial(g, out, x),)
 
         return unary
     if len(partials) == 2:
-        left, right = partials
+        left, right = map(blockwise, partials)
 
         def binary(g: Any, needed: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]:
             return (
@@ -162,6 +167,7 @@ def _elementwise_vjp(partials: tuple[Partial, ...]) -> Callable[..., tuple[Any, 
 
 def elementwise_jvp(partials: tuple[Partial, ...]) -> Callable[..., Any]:
     """The jvp rule of an elementwise operation: the sum of its partials, each scaled by the tangent."""
+    partials = tuple(map(blockwise, partials))
 
     def jvp(tangents: Any, out: Any, *operands: Any) -> Any:
         terms = [
