@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from operation_row import Row
 from operation_table import ROWS
 
 import fgrad as fg
+import fgrad.ops.blocks
 from fgrad.core.primitive import Primitive, registered_primitives
 from fgrad.core.shape import shape_dtype_of
 
@@ -89,6 +91,17 @@ def push_forward_ones(f):
         return fg.jvp(f, operands, tuple(ones_for(list(operands))))[1]
 
     return push_forward
+
+
+@contextlib.contextmanager
+def every_array_is_large() -> Iterator[None]:
+    """Lowers the limits of what is done for large arrays alone: blocks, memory used again, values given up."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("fgrad.") and "MANY_ELEMENTS" in vars(module):
+                patch.setattr(module, "MANY_ELEMENTS", 1)
+        patch.setattr(fgrad.ops.blocks, "_BLOCK", 2)
+        yield
 
 
 # Rules that are wrong on purpose.

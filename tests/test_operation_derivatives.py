@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from operation_checks import (
     PRIMITIVES,
     ROW_OF,
+    assert_close,
     assert_equal_bits,
     by_smooth_row,
+    every_array_is_large,
     finds_failure,
     is_inexact,
     leaves_of,
@@ -19,6 +21,7 @@ from operation_checks import (
     pull_back_ones,
     push_forward_ones,
     replaced,
+    share_of_examples,
 )
 
 import fgrad as fg
@@ -101,6 +104,21 @@ def test_values_and_tangents_in_forward_mode(row, data):
     for value, tangent, reference in zip(values, found, fg.tree.leaves(wide), strict=True):
         assert (tangent.dtype, tangent.shape) == (value.dtype, value.shape)
         np.testing.assert_allclose(tangent, reference, rtol=2e-3, atol=2e-3)
+
+
+@by_smooth_row
+@given(data=st.data())
+@share_of_examples(0.2)
+def test_large_arrays_have_the_derivatives_of_small_ones(row, data):
+    """In blocks, in memory that was used before, and without the values that the rules say they do not need."""
+    call = data.draw(row.smooth)
+    f = on_operands(row, call)
+    for mode, derivative in (("rev", pull_back_ones(f)), ("fwd", push_forward_ones(f))):
+        if mode in row.modes:
+            expected = derivative(*call.operands)
+            with every_array_is_large():
+                found = derivative(*call.operands)
+            assert_close(found, expected, {8: 1e-12})
 
 
 def assert_graph_is_the_same(derivative, operands, expected):
