@@ -279,7 +279,7 @@ def measure(case: Case, libraries: list[Library], rounds: int) -> dict[str, list
             start = time.perf_counter()
             wait(run())
             counts[name] = max(1, round(0.01 / (time.perf_counter() - start)))
-    for _ in range(max(5, rounds // 5) if case.few else rounds):
+    for _ in range(max(11, rounds // 2) if case.few else rounds):
         for name, (run, wait) in runs.items():
             start = time.perf_counter()
             for _ in range(counts[name]):
