@@ -119,7 +119,7 @@ def bind(primitive: Primitive, *args: Any, **params: Any) -> Any:
     trace: Trace | None = None
     level = -1
     for value in args:
-        if isinstance(value, Tracer) and value._trace.level > level:
+        if type(value) is not ConcreteTensor and isinstance(value, Tracer) and value._trace.level > level:
             trace = value._trace
             level = trace.level
     if trace is None:
@@ -239,16 +239,23 @@ _NUMPY_VALUES = (np.ndarray, np.generic)
 
 def evaluate(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """Applies a primitive to concrete values: tensors, arrays, NumPy scalars, Python numbers, nested lists."""
-    operands = [value._array if type(value) is ConcreteTensor else _operand(primitive, value) for value in args]
+    operands: list[Any] = []
+    # A loop, because a comprehension is one more call in Python 3.11.
+    for value in args:
+        operands.append(value._array if type(value) is ConcreteTensor else _operand(primitive, value))  # noqa: PERF401
     try:
         out = primitive.evaluate(*operands, **params)
     except (ValueError, TypeError, IndexError) as error:
         raise_explained(primitive, args, params, error)
-    if type(out) is _ndarray:
-        return adopt(out)
-    if primitive.multiple_results:
-        return tuple([part if type(part) in PYTHON_NUMBERS else adopt(_asarray(part)) for part in out])
-    return out if type(out) in PYTHON_NUMBERS else adopt(_asarray(out))
+    if type(out) is not _ndarray:
+        if primitive.multiple_results:
+            return tuple([part if type(part) in PYTHON_NUMBERS else adopt(_asarray(part)) for part in out])
+        if type(out) in PYTHON_NUMBERS:
+            return out
+        out = _asarray(out)
+    tensor = _new(ConcreteTensor)
+    _set_array(tensor, out)
+    return tensor
 
 
 def _operand(primitive: Primitive, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, cast
@@ -198,7 +199,7 @@ def plan_call(function: Callable[..., Any], counterpart: Callable[..., Any]) -> 
 
 
 def convert_for_loop(
-    ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any], astype: Callable[..., Any]
+    ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any], convert: Callable[..., Any]
 ) -> tuple[Any, ...]:
     """The inputs in the dtypes of the loop that ``dtype=``, ``signature=`` and ``casting=`` choose.
 
@@ -206,25 +207,35 @@ def convert_for_loop(
         DtypeError: there is no such loop, or the casting is not allowed.
     """
     dtype, signature = options.get("dtype"), options.get("signature")
-    if dtype is not None:
-        signature = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
-    types = [_promotion_type(value) for value in inputs]
-    if not any(isinstance(kind, np.dtype) for kind in types):
-        types = [np.dtype(kind) for kind in types]
-    chosen: dict[str, Any] = {} if signature is None else {"signature": signature}
+    types = tuple([_promotion_type(value) for value in inputs])
     try:
-        loop = ufunc.resolve_dtypes(
-            (*types, *[None] * ufunc.nout), casting=options.get("casting", "same_kind"), **chosen
-        )
+        loop = _resolve_loop(ufunc, types, dtype, signature, options.get("casting", "same_kind"))
     except TypeError as error:
         raise DtypeError(at_user_line(f"[{ufunc.__name__}] {error}")) from None
-
-    def converted(value: Any, kind: Any, wanted: np.dtype[Any]) -> Any:
+    converted = []
+    for value, kind, wanted in zip(inputs, types, loop, strict=False):
         if type(value) in PYTHON_NUMBERS:
-            return _number_for_loop(value, wanted)
-        return value if kind == wanted else astype(value, wanted)
+            converted.append(_number_for_loop(value, wanted))
+        else:
+            converted.append(value if kind == wanted else convert(value, wanted))
+    return tuple(converted)
 
-    return tuple([converted(*each) for each in zip(inputs, types, loop, strict=False)])
+
+@functools.lru_cache(maxsize=1024)
+def _resolve_loop(
+    ufunc: np.ufunc, types: tuple[Any, ...], dtype: Any, signature: Any, casting: Any
+) -> tuple[np.dtype[Any], ...]:
+    if dtype is not None:
+        signature = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
+    if not any(isinstance(kind, np.dtype) for kind in types):
+        types = tuple([np.dtype(kind) for kind in types])
+    chosen: dict[str, Any] = {} if signature is None else {"signature": signature}
+    loop: tuple[np.dtype[Any], ...] = ufunc.resolve_dtypes((*types, *[None] * ufunc.nout), casting=casting, **chosen)
+    for kind in loop:
+        if kind.kind not in "biufc":
+            message = f"a Tensor holds booleans, integers, floats or complex numbers, not dtype {kind}"
+            raise DtypeError(message)
+    return loop
 
 
 _KINDS = "buifc"
@@ -237,6 +248,8 @@ def _number_for_loop(number: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _promotion_type(value: Any) -> Any:
+    if type(value) is np.ndarray:
+        return value.dtype
     if type(value) in PYTHON_NUMBERS or getattr(value, "weak", False):
         kind = value.dtype.type(0).item().__class__ if hasattr(value, "dtype") else type(value)
         return np.dtype(bool) if kind is bool else kind

@@ -29,6 +29,7 @@ FUNCTION_COUNTERPARTS: dict[Callable[..., Any], Callable[..., Any]] = {}
 # Options of ufuncs that choose the loop, and those that have no meaning for a Tensor.
 _LOOP_OPTIONS = frozenset(("dtype", "signature", "casting"))
 _IGNORED_OPTIONS = frozenset(("out", "order", "subok"))
+_SPECIAL_OPTIONS = _LOOP_OPTIONS | _IGNORED_OPTIONS
 
 
 def dispatch_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -79,12 +80,14 @@ def _call_with_options(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[s
     counterpart = _find(UFUNC_COUNTERPARTS, ufunc)
     if counterpart is None:
         refuse_call(f"np.{ufunc.__name__}")
-    further = {key: value for key, value in options.items() if key not in _IGNORED_OPTIONS | _LOOP_OPTIONS}
-    if further.get("where") is True:
-        del further["where"]
-    _refuse_unknown(f"np.{ufunc.__name__}", counterpart, further)
+    further: dict[str, Any] = {}
+    if not _SPECIAL_OPTIONS.issuperset(options):
+        further = {key: value for key, value in options.items() if key not in _SPECIAL_OPTIONS}
+        if further.get("where") is True:
+            del further["where"]
+        _refuse_unknown(f"np.{ufunc.__name__}", counterpart, further)
     if not _LOOP_OPTIONS.isdisjoint(options):
-        inputs = convert_for_loop(ufunc, inputs, options, operations.astype)
+        inputs = convert_for_loop(ufunc, inputs, options, operations.convert)
     return counterpart(*inputs, **further)
 
 

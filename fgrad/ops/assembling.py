@@ -11,7 +11,7 @@ import numpy as np
 
 from fgrad.core.errors import ShapeError, TracerConversionError, at_user_line
 from fgrad.core.shape import Shape
-from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of, shape_tuple
 from fgrad.ops.declare import stands_for, untraced_by
 from fgrad.ops.indexing import getitem, take
@@ -157,7 +157,6 @@ def dsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int]) -> list[Ten
 
 
 @stands_for(getattr(np, "unstack", None))  # NumPy 2.1 has it
-@untraced_by(getattr(np, "unstack", None))
 def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, which they do not have: what `stack` joins.
 
@@ -170,6 +169,9 @@ def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """
     operand = _require_rank(x, 1, "unstack")
     place = axis_index(axis, len(shape_of(operand)), "unstack")
+    if type(operand) is ConcreteTensor:
+        rows = np.moveaxis(operand._array, place, 0) if place else operand._array
+        return tuple([adopt(rows[number, ...]) for number in range(len(rows))])
     return tuple([getitem(operand, (*[_ALL] * place, number)) for number in range(shape_of(operand)[place])])
 
 

@@ -14,7 +14,7 @@ from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
-from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
 from fgrad.ops.arguments import as_operand, axis_index, dtype_of, numeric_dtype, shape_of
 from fgrad.ops.arithmetic import conj, multiply, multiply_no_nan
 from fgrad.ops.declare import bilinear, lead_axes, linear, stands_for
@@ -229,6 +229,10 @@ def _contract(operation: str, x: Any, y: Any, x_axes: tuple[int, ...], y_axes: t
     length = product([x_shape[axis] for axis in x_axes])
     free_shape = (*[x_shape[axis] for axis in x_free], *[y_shape[axis] for axis in y_free])
     rows, columns = product(free_shape[: len(x_free)]), product(free_shape[len(x_free) :])
+    if type(x) is ConcreteTensor and type(y) is ConcreteTensor:
+        left_rows = x._array.transpose(x_free + x_axes).reshape(rows, length)
+        right_columns = y._array.transpose(y_axes + y_free).reshape(length, columns)
+        return adopt(np.matmul(left_rows, right_columns).reshape(free_shape))
     left = _arranged(x, x_free + x_axes, (rows, length))
     right = _arranged(y, y_axes + y_free, (length, columns))
     found = bind2(matmul_p, left, right)
@@ -507,6 +511,8 @@ def trace(
         refuse_out("fg.trace")
     operand = as_operand(x)
     first, second = _two_axes(operand, axis1, axis2, "trace")
+    if type(operand) is ConcreteTensor and dtype is None:
+        return adopt(np.asarray(np.add.reduce(operand._array.diagonal(offset, first, second), -1)))
     entries = bind(diagonal_p, operand, offset=operator.index(offset), axis1=first, axis2=second)
     wanted = None if dtype is None else numeric_dtype(dtype)
     if wanted is not None and entries.dtype != wanted:

@@ -13,7 +13,7 @@ from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_ACCUMULATIONS
 from fgrad.core.shape import ShapeDtype
-from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
 from fgrad.ops.arguments import as_operand, axis_index, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import add, divide, multiply_no_nan, multiply_no_nan_p, subtract
 from fgrad.ops.declare import as_batch, batch_over_axis, batch_size, stands_for
@@ -269,6 +269,8 @@ def cumulative_prod(
 
 def without_nan(x: Any, fill: int) -> Any:
     """The operand with a number in the places of NaN, to which no cotangent goes."""
+    if type(x) is ConcreteTensor and x._array.dtype.kind in "fc":
+        return adopt(select_p.evaluate(np.isnan(x._array), fill, x._array))
     return bind(select_p, isnan(x), fill, x) if is_inexact(dtype_of(x)) else x
 
 

@@ -10,7 +10,7 @@ from fgrad.core.bind import bind, bind1
 from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import Shape, ShapeDtype
-from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of
 from fgrad.ops.arithmetic import abs as modulus
 from fgrad.ops.arithmetic import add, multiply, negative, real, subtract
@@ -434,12 +434,23 @@ def svd(
 
 def _hermitian_svd(a: Any) -> SVDResult:
     values, vectors = eigh(a)
+    if type(values) is ConcreteTensor and type(vectors) is ConcreteTensor:
+        return SVDResult(*map(adopt, _from_eigenvalues(values._array, vectors._array)))
     order = flip(argsort(modulus(values), stable=False), axis=-1)
     values = take_along_axis(values, order, -1)
     vectors = take_along_axis(vectors, as_row(order), -1)
     # The sign of a zero is taken as +.
     signs = where(greater(0, values), -1.0, 1.0).astype(values.dtype)
     return SVDResult(vectors, modulus(values), conj_transpose(multiply(vectors, as_row(signs))))
+
+
+def _from_eigenvalues(values: Any, vectors: Any) -> tuple[Any, Any, Any]:
+    """What the rest of `_hermitian_svd` computes, with NumPy."""
+    order = np.abs(values).argsort(-1)[..., ::-1]
+    values = np.take_along_axis(values, order, -1)
+    vectors = np.take_along_axis(vectors, order[..., np.newaxis, :], -1)
+    signs = np.where(values < 0, -1.0, 1.0).astype(values.dtype)
+    return vectors, np.abs(values), (vectors * signs[..., np.newaxis, :]).conj().swapaxes(-1, -2)
 
 
 def _hermitian_svdvals(a: Any) -> Tensor:

@@ -266,8 +266,11 @@ def _eig_rule(x: ShapeDtype) -> tuple[ShapeDtype, ShapeDtype]:
     return ShapeDtype(shape[:-1], dtype), ShapeDtype(shape, dtype)
 
 
+_COMPLEX = {char: np.dtype(char.upper()) for char in "fdgFDG"}
+
+
 def _as_complex(x: Array) -> Array:
-    return x.astype(x.dtype.char.upper(), copy=False)
+    return x.astype(_COMPLEX[x.dtype.char], copy=False)
 
 
 def _evaluate_eig(x: Array) -> tuple[Array, Array]:

@@ -15,8 +15,8 @@ from fgrad.core.bind import bind
 from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
-from fgrad.core.tensor import Tensor, to_tensor
-from fgrad.ops.arguments import as_operand, dtype_of, numeric_dtype, shape_of
+from fgrad.core.tensor import ConcreteTensor, Tensor, adopt, to_tensor
+from fgrad.ops.arguments import as_operand, dtype_of, numeric_dtype
 from fgrad.ops.contractions import diagonal_p
 from fgrad.ops.declare import batch_by_example, bilinear, stands_for
 from fgrad.ops.shaping import transpose_p
@@ -137,9 +137,13 @@ einsum_p = bilinear("einsum", _evaluate_pair, _pair_rule, _left_adjoint, _right_
 
 @attrs.frozen(eq=False, repr=False)
 class _Step:
-    """One operation of a contraction, on values by their numbers: the operands first, then what each step makes."""
+    """One operation of a contraction, on values by their numbers: the operands first, then what each step makes.
+
+    `evaluate` is the same operation on arrays.
+    """
 
     operation: Callable[..., Any]
+    evaluate: Callable[..., Any]
     inputs: tuple[int, ...]
     params: dict[str, Any]
 
@@ -276,6 +280,15 @@ def _arrange(x: Any, axes: tuple[int, ...]) -> Any:
     return bind(transpose_p, x, axes=axes)
 
 
+_ON_ARRAYS: dict[Callable[..., Any], Callable[..., Any]] = {
+    _take_diagonal: lambda x, axis1, axis2: x.diagonal(0, axis1, axis2),
+    _add_up: lambda x, axes: np.add.reduce(x, axes, x.dtype),
+    _multiply_pair: _evaluate_pair,
+    _arrange: lambda x, axes: x.transpose(axes),
+    reshape_to: lambda x, shape: x.reshape(shape),
+}
+
+
 @attrs.frozen(eq=False, repr=False)
 class _Work:
     """A value on its way through the contraction: its number and the label of each of its axes."""
@@ -292,7 +305,7 @@ class _Planner:
     steps: list[_Step] = attrs.field(factory=list, init=False)
 
     def add(self, operation: Callable[..., Any], *inputs: int, **params: Any) -> int:
-        self.steps.append(_Step(operation, inputs, params))
+        self.steps.append(_Step(operation, _ON_ARRAYS[operation], inputs, params))
         return len(self.contraction.terms) + len(self.steps) - 1
 
     def simplify(self, value: int, shape: Shape, elsewhere: str) -> _Work:
@@ -366,11 +379,26 @@ def _follow(steps: tuple[_Step, ...], operands: list[Any]) -> Any:
     return values[-1]
 
 
+def _contract_arrays(subscripts: str, arrays: list[Any]) -> Any:
+    """The contraction of arrays of one dtype; None where the general way has to be taken, or explains what is wrong."""
+    dtype = arrays[0].dtype
+    try:
+        steps = _plan_steps(subscripts, tuple([x.shape for x in arrays]), "greedy")
+    except ShapeError:
+        return None
+    for array in arrays:
+        if array.dtype is not dtype:
+            return None
+    for step in steps:
+        arrays.append(step.evaluate(*[arrays[number] for number in step.inputs], **step.params))
+    return arrays[-1]
+
+
 def _order(optimize: Any) -> Any:
     """The argument `optimize` as a hashable value."""
     if isinstance(optimize, list | tuple):
         return tuple([step if isinstance(step, str) else tuple(step) for step in optimize])
-    return "greedy" if optimize is True else optimize
+    return optimize
 
 
 @stands_for(np.einsum)
@@ -403,15 +431,21 @@ def einsum(*args: Any, optimize: Any = True, dtype: Any = None, out: None = None
     """
     if out is not None:
         refuse_out("fg.einsum")
+    arrays = [x._array for x in args[1:] if type(x) is ConcreteTensor]
+    if 0 < len(arrays) == len(args) - 1 and type(args[0]) is str and dtype is None and optimize is True:
+        found = _contract_arrays(args[0], arrays)
+        if found is not None:
+            return adopt(np.asarray(found))
     subscripts, given = (args[0], args[1:]) if args and isinstance(args[0], str) else _from_lists(args)
     operands = [as_operand(value) for value in given]
     try:
-        steps = _plan_steps(subscripts.replace(" ", ""), tuple([shape_of(x) for x in operands]), _order(optimize))
+        order = "greedy" if optimize is True else _order(optimize)
+        steps = _plan_steps(subscripts.replace(" ", ""), tuple([x.shape for x in operands]), order)
     except ShapeError as reason:
         avals = " and ".join([str(shape_dtype_of(x)) for x in operands])
         message = f"[einsum] {subscripts!r} on {avals or 'no operands'}: {reason.args[0]}"
         raise ShapeError(at_user_line(message)) from None
-    dtypes = [dtype_of(x) for x in operands]
+    dtypes = [x.dtype for x in operands]
     if dtype is not None or any([own is not dtypes[0] for own in dtypes]):
         wanted = np.result_type(*dtypes) if dtype is None else numeric_dtype(dtype)
         operands = [x if own == wanted else convert(x, wanted) for x, own in zip(operands, dtypes, strict=True)]

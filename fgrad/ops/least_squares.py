@@ -11,12 +11,11 @@ from fgrad.core.bind import bind
 from fgrad.core.errors import ShapeError, TracerConversionError, at_user_line
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
-from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of
 from fgrad.ops.arithmetic import abs as modulus
 from fgrad.ops.arithmetic import add, negative, square, subtract
 from fgrad.ops.contractions import matmul
-from fgrad.ops.creation import zeros
 from fgrad.ops.declare import as_batch, batch_size, lead_axes, stands_for
 from fgrad.ops.decompositions import svdvals_p
 from fgrad.ops.matrices import (
@@ -45,6 +44,10 @@ _EPSILON = float(np.finfo(np.float64).eps)
 # (Golub and Pereyra, The differentiation of pseudo-inverses and nonlinear least squares problems whose variables
 # separate, SIAM J. Numer. Anal. 10, 1973, equation 4.12). A square or wide matrix of full rank has A P = I, and so on:
 # the last two terms are zero there, up to rounding.
+
+
+# NumPy's default cut-off of pinv.
+_DEFAULT_CUTOFF = to_tensor(1e-15)
 
 
 def _pinv_rule(x: ShapeDtype, rcond: ShapeDtype, hermitian: bool) -> ShapeDtype:
@@ -137,13 +140,15 @@ def pinv(
             [0. , 0. ]], dtype=float64)
     """
     operand = as_operand(a)
+    if rcond is None and isinstance(rtol, str):
+        return bind(pinv_p, operand, _DEFAULT_CUTOFF, hermitian=bool(hermitian))
     cutoff: Any = rcond
     given = not isinstance(rtol, str)
     if given and rcond is not None:
         message = "[pinv] rcond and rtol are two names of one cut-off; give one of them"
         raise ShapeError(at_user_line(message))
     if cutoff is None:
-        cutoff = rtol if given else 1e-15
+        cutoff = rtol
     if cutoff is None:
         cutoff = max(shape_of(operand)[-2:], default=0) * float(np.finfo(inexact_dtype(dtype_of(operand))).eps)
     return bind(pinv_p, operand, as_operand(cutoff), hermitian=bool(hermitian))
@@ -176,6 +181,15 @@ def _evaluate_lstsq(a: Array, b: Array, rcond: float | None) -> tuple[Any, Any, 
     inverse = np.divide(1, s, out=np.zeros_like(s), where=large)
     x = vh.conj().swapaxes(-1, -2) @ (inverse[..., np.newaxis] * (u.conj().swapaxes(-1, -2) @ b))
     return x.astype(dtype), large.sum(-1, dtype=np.int32), s.astype(real_dtype(dtype))
+
+
+def _evaluate_without_residuals(a: Any, b: Any, rcond: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """What NumPy gives where there are no residuals; None where it refuses, which `lstsq` explains then."""
+    try:
+        x, residuals, rank, values = np.linalg.lstsq(a, b, rcond)
+    except (TypeError, np.linalg.LinAlgError):
+        return None
+    return adopt(x), adopt(residuals), adopt(np.asarray(rank, np.int32)), adopt(values)
 
 
 def _cutoff(a: Any, rcond: float | None) -> float:
@@ -289,8 +303,14 @@ def lstsq(
             f"second a vector or a matrix; fg.vmap takes lstsq over stacks"
         )
         raise ShapeError(at_user_line(message))
-    columns = reshape_to(right, (*shape_of(right), 1)) if rank_of_right == 1 else right
     cutoff = None if rcond is None else float(rcond)
+    if type(matrix) is ConcreteTensor and type(right) is ConcreteTensor and shape[1] >= shape[0] == right.shape[0]:
+        found = _evaluate_without_residuals(matrix._array, right._array, cutoff)
+        if found is not None:
+            return found
+    columns = reshape_to(right, (*shape_of(right), 1)) if rank_of_right == 1 else right
+    x: Any
+    rank: Any
     x, rank, values = bind(lstsq_p, matrix, columns, rcond=cutoff)
     has_residuals = shape[0] > shape[1]
     if has_residuals and numpy_resid:
@@ -302,9 +322,8 @@ def lstsq(
                 f"shape depends on values; with numpy_resid=False they have their full shape always. {error}"
             )
             raise TracerConversionError(message) from None
+    residuals: Any = adopt(np.zeros(0, values.dtype))
     if has_residuals:
         rest = subtract(columns, matmul(matrix, x))
         residuals = reduce_sum(square(modulus(rest) if rest.dtype.kind == "c" else rest), (0,))
-    else:
-        residuals = zeros((0,), values.dtype)
     return reshape_to(x, x.shape[:1]) if rank_of_right == 1 else x, residuals, rank, values

@@ -14,7 +14,7 @@ from fgrad.core.bind import bind, bind2
 from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
-from fgrad.core.tensor import ArrayLike, Tensor, adopt, to_tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
 from fgrad.ops.arithmetic import conj, multiply, subtract
 from fgrad.ops.contractions import (
@@ -210,9 +210,11 @@ def matvec(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     if out is not None:
         refuse_out("fg.matvec")
     matrix, vector = as_operand(x1), as_operand(x2)
-    _require_axes("matvec", matrix, vector, 2, 1)
-    if len(shape_of(vector)) == 1:
+    if matrix.ndim > 1 and vector.ndim == 1:
         return bind2(matmul_p, matrix, vector)
+    _require_axes("matvec", matrix, vector, 2, 1)
+    if type(matrix) is ConcreteTensor and type(vector) is ConcreteTensor and _fit(matrix, vector, -1):
+        return adopt(np.matmul(matrix._array, vector._array[..., np.newaxis])[..., 0])
     found = bind2(matmul_p, matrix, reshape_to(vector, (*shape_of(vector), 1)))
     return reshape_to(found, found.shape[:-1])
 
@@ -231,14 +233,22 @@ def vecmat(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     if out is not None:
         refuse_out("fg.vecmat")
     vector, matrix = as_operand(x1), as_operand(x2)
-    _require_axes("vecmat", vector, matrix, 1, 2)
-    if dtype_of(vector).kind == "c":
+    if vector.dtype.kind == "c":
         vector = conj(vector)
-    shape = shape_of(vector)
-    if len(shape) == 1:
+    if vector.ndim == 1 and matrix.ndim > 1:
         return bind2(matmul_p, vector, matrix)
+    _require_axes("vecmat", vector, matrix, 1, 2)
+    if type(matrix) is ConcreteTensor and type(vector) is ConcreteTensor and _fit(matrix, vector, -2):
+        return adopt(np.matmul(vector._array[..., np.newaxis, :], matrix._array)[..., 0, :])
+    shape = shape_of(vector)
     found = bind2(matmul_p, reshape_to(vector, (*shape[:-1], 1, shape[-1])), matrix)
     return reshape_to(found, (*found.shape[:-2], found.shape[-1]))
+
+
+def _fit(matrix: Tensor, vector: Tensor, axis: int) -> bool:
+    """Whether vectors without a stack of their own, or with the same, have the length of an axis of the matrices."""
+    stack = vector.shape[:-1]
+    return vector.shape[-1] == matrix.shape[axis] and (matrix.ndim == 2 or matrix.shape[:-2] == stack)
 
 
 def _require_axes(operation: str, x: Any, y: Any, x_axes: int, y_axes: int) -> None:

@@ -11,7 +11,7 @@ from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_REDUCTIONS
 from fgrad.core.shape import Shape, ShapeDtype
-from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
 from fgrad.ops.arguments import as_operand, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import conj, multiply, multiply_no_nan, real, square, subtract
 from fgrad.ops.declare import batch_over_axes, stands_for
@@ -71,6 +71,10 @@ def _masked_count(shape: Shape, where: Any, axes: tuple[int, ...], keepdims: boo
 
 
 def _masked_mean(x: Any, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
+    if type(x) is ConcreteTensor and type(where) is ConcreteTensor and where.dtype == bool and where.shape == x.shape:
+        options: dict[str, Any] = {"axis": axes, "keepdims": keepdims}
+        known = np.add.reduce(np.where(where._array, x._array, 0), **options)
+        return adopt(np.asarray(known / np.add.reduce(where._array, **options).astype(known.dtype)))
     total = reduce_sum(masked(x, where, 0, "mean"), axes, keepdims=keepdims)
     return total / convert(_masked_count(shape_of(x), where, axes, keepdims), total.dtype)
 

@@ -11,7 +11,7 @@ from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.protocols import UFUNC_REDUCTIONS
 from fgrad.core.shape import ShapeDtype
-from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import conj, divide, multiply, multiply_no_nan, real, square, subtract
 from fgrad.ops.cumulative import without_nan
@@ -136,9 +136,35 @@ def nanmean(
         return mean(x, axis, keepdims=keepdims, where=where)
     axes = axis_tuple(axis, len(shape_of(x)), "nanmean")
     _require_mask(x, where, "nanmean")
+    if type(x) is ConcreteTensor and not is_given(where):
+        return adopt(np.asarray(_known_mean(x._array, axes, keepdims)))
     present = _numbers(x, where)
     count = _count(present, axes, keepdims, dtype_of(x))
     return _average(bind(select_p, present, x, 0), count, axes, keepdims)
+
+
+# Untraced, the same steps with NumPy, which need no tensors in between.
+
+
+def _known_mean(x: Any, axes: Any, keepdims: Any) -> Any:
+    present = ~np.isnan(x)
+    count = np.add.reduce(present, axis=axes, keepdims=keepdims).astype(x.dtype)
+    return _known_average(np.where(present, x, 0), count, axes, keepdims)
+
+
+def _known_average(values: Any, count: Any, axes: Any, keepdims: Any) -> Any:
+    return np.add.reduce(values, axis=axes, keepdims=keepdims) / np.where(count == 0, _NAN, count)
+
+
+def _known_variance(x: Any, axes: Any, keepdims: Any, freedom: float) -> Any:
+    present = ~np.isnan(x)
+    values = np.where(present, x, 0)
+    count = np.add.reduce(present, axis=axes, keepdims=True).astype(x.dtype)
+    deviation = np.where(present, values - _known_average(values, count, axes, True), 0)
+    squares = (deviation * deviation.conj()).real if x.dtype.kind == "c" else np.square(deviation)
+    count = count.real - freedom
+    variance = np.add.reduce(squares, axis=axes, keepdims=True) / np.where(count <= 0, _NAN, count)
+    return variance if keepdims else variance.reshape(reduced_shape(x.shape, axes, keepdims=False))
 
 
 def _require_mask(x: Any, where: Any, operation: str) -> None:
@@ -182,6 +208,8 @@ def nanvar(
     freedom = float(ddof if correction is None else correction)
     axes = axis_tuple(axis, len(shape_of(x)), "nanvar")
     _require_mask(x, where, "nanvar")
+    if type(x) is ConcreteTensor and mean is None and not is_given(where):
+        return adopt(_known_variance(x._array, axes, keepdims, freedom))
     present = _numbers(x, where)
     values = bind(select_p, present, x, 0)
     count = _count(present, axes, True, dtype_of(x))

@@ -124,7 +124,7 @@ def piecewise(x: ArrayLike, condlist: Any, funclist: Sequence[Any], *args: Any, 
 
 def _known_pieces(points: Tensor, conditions: list[Any], funclist: Sequence[Any], args: Any, kw: Any) -> Tensor:
     """The pieces put together where each lies."""
-    masks = [np.asarray(condition) for condition in conditions]
+    masks = [one._array if type(one) is ConcreteTensor else np.asarray(one) for one in conditions]
     present = [(mask, piece) for mask, piece in zip(masks, funclist, strict=True) if mask.any()]
 
     def select(mask: Any) -> Tensor:
@@ -132,9 +132,9 @@ def _known_pieces(points: Tensor, conditions: list[Any], funclist: Sequence[Any]
 
     values = [to_tensor(piece(select(mask), *args, **kw) if callable(piece) else piece) for mask, piece in present]
     out = np.zeros(points.shape, points.dtype)
-    if not any(isinstance(value, Tracer) for value in values):
+    if all([type(value) is ConcreteTensor for value in values]):
         for (mask, _), value in zip(present, values, strict=True):
-            out[mask] = np.asarray(value)
+            out[mask] = value._array  # type: ignore[attr-defined]
         return adopt(out)
     result: Any = adopt(out)
     for (mask, _), value in zip(present, values, strict=True):
@@ -229,12 +229,17 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: ArrayLike, *arg
     operand = as_operand(arr)
     rank = len(shape_of(operand))
     place = axis_index(axis, rank, "apply_along_axis")
-    last = moveaxis(operand, place, rank - 1)
+    last: Any = moveaxis(operand, place, rank - 1)
     outer = last.shape[:-1]
     if not product(outer):
         message = f"[apply_along_axis] shape {shape_of(operand)} has no vectors along axis {axis}"
         raise ShapeError(at_user_line(message))
-    results = [to_tensor(func1d(getitem(last, index), *args, **kwargs)) for index in np.ndindex(*outer)]
+    vectors: list[Tensor]
+    if type(last) is ConcreteTensor:
+        vectors = [adopt(vector) for vector in last._array.reshape(-1, last.shape[-1])]
+    else:
+        vectors = [getitem(last, index) for index in np.ndindex(*outer)]
+    results = [to_tensor(func1d(vector, *args, **kwargs)) for vector in vectors]
     own = results[0].shape
     whole = reshape_to(stack(results), (*outer, *own))
     if not own:

@@ -10,8 +10,8 @@ from fgrad.core.bind import bind, bind1, bind2
 from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
-from fgrad.core.shape import ShapeDtype, result_dtype
-from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype
+from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
 from fgrad.ops.arguments import as_operand
 from fgrad.ops.declare import batch_elementwise, elementwise, stands_for, ufunc_shape_rule
 from fgrad.ops.logic import equal, greater, less
@@ -154,6 +154,16 @@ def relu(x: ArrayLike, /) -> Tensor:
     return bind1(relu_p, x)
 
 
+# Untraced, numbers as limits need no tensors in between.
+_LIMITS = frozenset((*PYTHON_NUMBERS, type(None)))
+
+
+def _evaluate_clip(x: Any, low: Any, high: Any) -> Any:
+    if low is not None:
+        x = select_p.evaluate(np.less(x, low), low, x)
+    return x if high is None else select_p.evaluate(np.greater(x, high), high, x)
+
+
 @stands_for(np.clip)
 def clip(
     x: ArrayLike,
@@ -179,6 +189,8 @@ def clip(
     low = a_min if min is None else min
     high = a_max if max is None else max
     limited: Any = as_operand(x)
+    if type(limited) is ConcreteTensor and type(low) in _LIMITS and type(high) in _LIMITS:
+        return adopt(np.asarray(_evaluate_clip(limited._array, low, high)))
     if low is not None:
         limited = where(less(limited, low), low, limited)
     if high is not None:

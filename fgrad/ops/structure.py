@@ -76,6 +76,8 @@ stop_gradient_p = register(
 
 def convert(x: Any, dtype: np.dtype[Any]) -> Any:
     """The operand with another dtype; a gradient passes between floating-point and complex dtypes only."""
+    if type(x) is ConcreteTensor:
+        return adopt(x._array.astype(dtype))
     if dtype.kind not in "fc":
         x = stop_gradient(x)
     return bind(convert_p, x, dtype=dtype)
@@ -274,5 +276,6 @@ def repeat_over_examples(x: Any, size: int) -> Any:
     return broadcast(tensor, (size, *tensor.shape))
 
 
+operations.convert = convert
 operations.fit_tangent = fit_tangent
 operations.repeat_over_examples = repeat_over_examples
