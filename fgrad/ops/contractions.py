@@ -232,7 +232,7 @@ def _contract(operation: str, x: Any, y: Any, x_axes: tuple[int, ...], y_axes: t
     if type(x) is ConcreteTensor and type(y) is ConcreteTensor:
         left_rows = x._array.transpose(x_free + x_axes).reshape(rows, length)
         right_columns = y._array.transpose(y_axes + y_free).reshape(length, columns)
-        return adopt(np.matmul(left_rows, right_columns).reshape(free_shape))
+        return adopt(matmul_p.evaluate(left_rows, right_columns).reshape(free_shape))
     left = _arranged(x, x_free + x_axes, (rows, length))
     right = _arranged(y, y_axes + y_free, (length, columns))
     found = bind2(matmul_p, left, right)

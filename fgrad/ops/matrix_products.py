@@ -214,7 +214,7 @@ def matvec(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
         return bind2(matmul_p, matrix, vector)
     _require_axes("matvec", matrix, vector, 2, 1)
     if type(matrix) is ConcreteTensor and type(vector) is ConcreteTensor and _fit(matrix, vector, -1):
-        return adopt(np.matmul(matrix._array, vector._array[..., np.newaxis])[..., 0])
+        return adopt(matmul_p.evaluate(matrix._array, vector._array.reshape(*vector.shape, 1))[..., 0])
     found = bind2(matmul_p, matrix, reshape_to(vector, (*shape_of(vector), 1)))
     return reshape_to(found, found.shape[:-1])
 
@@ -239,7 +239,9 @@ def vecmat(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
         return bind2(matmul_p, vector, matrix)
     _require_axes("vecmat", vector, matrix, 1, 2)
     if type(matrix) is ConcreteTensor and type(vector) is ConcreteTensor and _fit(matrix, vector, -2):
-        return adopt(np.matmul(vector._array[..., np.newaxis, :], matrix._array)[..., 0, :])
+        return adopt(
+            matmul_p.evaluate(vector._array.reshape(*vector.shape[:-1], 1, vector.shape[-1]), matrix._array)[..., 0, :]
+        )
     shape = shape_of(vector)
     found = bind2(matmul_p, reshape_to(vector, (*shape[:-1], 1, shape[-1])), matrix)
     return reshape_to(found, (*found.shape[:-2], found.shape[-1]))
