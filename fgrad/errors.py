@@ -1,6 +1,7 @@
 """The errors and warnings of fgrad; each also derives from the builtin that a caller would catch."""
 
 from fgrad.core.errors import (
+    AxisError,
     DataFileError,
     DtypeError,
     EscapedTracerError,
@@ -17,6 +18,7 @@ from fgrad.core.errors import (
 )
 
 __all__ = [
+    "AxisError",
     "DataFileError",
     "DtypeError",
     "EscapedTracerError",

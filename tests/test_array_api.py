@@ -525,6 +525,25 @@ def test_another_release_of_array_api_extra_is_left_alone():
     assert not hasattr(stranger, "at")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: fg.expand_dims(x, axis=4),
+        lambda x: fg.sum(x, axis=(0, 2)),
+        lambda x: fg.flip(x, axis=-3),
+        lambda x: np.sort(x, axis=2),
+        lambda x: fg.linalg.vector_norm(x, axis=2),
+    ],
+)
+def test_an_axis_out_of_range_is_the_error_that_the_standard_and_numpy_have(call):
+    x = fg.ones((2, 3))
+    for kind in (IndexError, ValueError, np.exceptions.AxisError, fg.errors.ShapeError):
+        with pytest.raises(kind, match=r"axis -?\d is out of bounds for a tensor with \d axes\n"):
+            call(x)
+    with pytest.raises(fg.errors.AxisError):
+        fg.vmap(call)(fg.ones((2, 2, 3)))
+
+
 # The public suite.
 
 

@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 
 __all__ = [
+    "AxisError",
     "DataFileError",
     "DtypeError",
     "EscapedTracerError",
@@ -41,6 +42,10 @@ class FgradError(Exception):
 
 class ShapeError(FgradError, ValueError):
     """The shapes of the operands do not fit the operation, or a value is outside what it accepts."""
+
+
+class AxisError(ShapeError, np.exceptions.AxisError):
+    """An axis is out of range; it is an IndexError too, and NumPy's own AxisError."""
 
 
 class DtypeError(FgradError, TypeError):

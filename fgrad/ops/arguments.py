@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import AxisError, DtypeError, ShapeError, at_user_line
 from fgrad.core.shape import PYTHON_NUMBERS, Shape
 from fgrad.core.tensor import DEVICE, Tensor, to_tensor
 
@@ -76,12 +76,12 @@ def axis_index(axis: Any, ndim: int, operation: str) -> int:
     """An axis as a number from 0 to ndim - 1.
 
     Raises:
-        ShapeError: when the axis is out of range.
+        AxisError: when the axis is out of range.
     """
     position = operator.index(axis)
     if not -ndim <= position < ndim:
         message = f"[{operation}] axis {position} is out of bounds for a tensor with {ndim} axes"
-        raise ShapeError(at_user_line(message))
+        raise AxisError(at_user_line(message))
     return position % ndim
 
 
@@ -89,7 +89,8 @@ def axis_tuple(axis: Any, ndim: int, operation: str) -> tuple[int, ...]:
     """``axis=None | int | tuple`` as a sorted tuple of axes from 0 to ndim - 1; None is all of them.
 
     Raises:
-        ShapeError: when an axis is out of range or named twice.
+        AxisError: when an axis is out of range.
+        ShapeError: when one is named twice.
     """
     if axis is None:
         return tuple(range(ndim))
