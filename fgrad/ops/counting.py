@@ -13,7 +13,7 @@ from fgrad.core.bind import bind
 from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype
-from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
+from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.creation import linspace
 from fgrad.ops.declare import as_batch, batch_by_example, batch_over_axes, batch_size, constant, stands_for, untraced_by
@@ -513,9 +513,6 @@ def histogram(
     places = bind(histogram_bins_p, ravel(values), edges, stack=0)
     entries = np.ones(product(shape), np.intp) if weights is None else ravel(as_operand(weights))
     counts = add_segments(entries, places, shape_of(edges)[0] - 1)
-    if density and type(counts) is ConcreteTensor and type(edges) is ConcreteTensor:
-        widths = (edges._array[1:] - edges._array[:-1]).astype(float, copy=False)
-        return adopt(counts._array / widths / np.add.reduce(counts._array)), edges
     if density:
         widths = convert(edges[1:] - edges[:-1], np.dtype(float))
         counts = counts / widths / reduce_sum(counts, (0,))

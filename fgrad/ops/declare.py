@@ -309,6 +309,7 @@ _MAY_WRITE = frozenset(("out", "overwrite_input", "copy"))
 # What NumPy's functions take as it is, when an untraced call goes to one of them.
 # An ndarray is not among it: the result could be a view of memory that its owner writes to.
 _PLAIN = frozenset((int, float, complex, bool, str, slice, type(None)))
+_UNKNOWN = object()
 # The dtypes that most results have, and all that any has without objects or strings.
 _CHARS = frozenset(np.typecodes["All"]) - frozenset("OSUVMm")
 
@@ -340,44 +341,40 @@ def untraced_by(
         @functools.wraps(function)
         def untraced_quickly(*args: Any, **kwargs: Any) -> Any:
             # NumPy's function may have further parameters, of which the composition says that it has them not.
-            arrays = _as_arrays(args) if len(args) <= places and kwargs.keys() <= names else None
-            if arrays is None or (unless is not None and unless(*args, **kwargs)):
+            if len(args) > places or (kwargs and not names.issuperset(kwargs)):
                 return function(*args, **kwargs)
-            named = kwargs
-            if kwargs:
-                values = _as_arrays(kwargs.values())
-                if values is None:
+            arrays = [value._array if type(value) is ConcreteTensor else _as_array(value) for value in args]
+            named = {key: _as_array(value) for key, value in kwargs.items()} if kwargs else kwargs
+            for value in (*arrays, *named.values()) if named else arrays:
+                if value is _UNKNOWN:
                     return function(*args, **kwargs)
-                named = dict(zip(kwargs, values, strict=True))
+            if unless is not None and unless(*args, **kwargs):
+                return function(*args, **kwargs)
             try:
-                found = _as_tensors(numpy_function(*arrays, **named))
+                found = numpy_function(*arrays, **named)
             except Exception:  # noqa: BLE001 - whatever it is, the composition finds and explains it
                 return function(*args, **kwargs)
-            return found if result is None else result(*found)
+            if type(found) is np.ndarray and found.dtype.char in _CHARS:
+                return adopt(found)
+            return _as_tensors(found) if result is None else result(*_as_tensors(found))
 
         return cast("F", untraced_quickly)
 
     return decorate
 
 
-def _as_arrays(values: Any) -> list[Any] | None:
-    """The values with arrays in the places of concrete tensors; None where a tracer or anything else is among them."""
-    arrays: list[Any] = []
-    for value in values:
-        if type(value) is ConcreteTensor:
-            arrays.append(value._array)
-        elif type(value) in _PLAIN:
-            arrays.append(value)
-        elif type(value) is list or type(value) is tuple:
-            inner = _as_arrays(value)
-            if inner is None:
-                return None
-            arrays.append(inner if type(value) is list else tuple(inner))
-        elif isinstance(value, np.dtype):
-            arrays.append(value)
-        else:
-            return None
-    return arrays
+def _as_array(value: Any) -> Any:
+    """A value with arrays in the places of concrete tensors; _UNKNOWN where a tracer or anything else is among it."""
+    if type(value) in _PLAIN:
+        return value
+    if type(value) is ConcreteTensor:
+        return value._array
+    if type(value) is list or type(value) is tuple:
+        inner = [_as_array(part) for part in value]
+        if any([part is _UNKNOWN for part in inner]):
+            return _UNKNOWN
+        return inner if type(value) is list else tuple(inner)
+    return value if isinstance(value, np.dtype) else _UNKNOWN
 
 
 def _as_tensors(found: Any) -> Any:

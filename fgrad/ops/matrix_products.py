@@ -212,9 +212,10 @@ def matvec(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
     matrix, vector = as_operand(x1), as_operand(x2)
     if matrix.ndim > 1 and vector.ndim == 1:
         return bind2(matmul_p, matrix, vector)
+    if _are_stacks(matrix, vector, -1):
+        columns = vector._array.reshape(*vector._array.shape, 1)
+        return adopt(matmul_p.evaluate(matrix._array, columns)[..., 0])
     _require_axes("matvec", matrix, vector, 2, 1)
-    if type(matrix) is ConcreteTensor and type(vector) is ConcreteTensor and _fit(matrix, vector, -1):
-        return adopt(matmul_p.evaluate(matrix._array, vector._array.reshape(*vector.shape, 1))[..., 0])
     found = bind2(matmul_p, matrix, reshape_to(vector, (*shape_of(vector), 1)))
     return reshape_to(found, found.shape[:-1])
 
@@ -237,20 +238,21 @@ def vecmat(x1: ArrayLike, x2: ArrayLike, /, *, out: None = None) -> Tensor:
         vector = conj(vector)
     if vector.ndim == 1 and matrix.ndim > 1:
         return bind2(matmul_p, vector, matrix)
+    if _are_stacks(matrix, vector, -2):
+        rows = vector._array.reshape(*vector._array.shape[:-1], 1, vector._array.shape[-1])
+        return adopt(matmul_p.evaluate(rows, matrix._array)[..., 0, :])
     _require_axes("vecmat", vector, matrix, 1, 2)
-    if type(matrix) is ConcreteTensor and type(vector) is ConcreteTensor and _fit(matrix, vector, -2):
-        return adopt(
-            matmul_p.evaluate(vector._array.reshape(*vector.shape[:-1], 1, vector.shape[-1]), matrix._array)[..., 0, :]
-        )
     shape = shape_of(vector)
     found = bind2(matmul_p, reshape_to(vector, (*shape[:-1], 1, shape[-1])), matrix)
     return reshape_to(found, (*found.shape[:-2], found.shape[-1]))
 
 
-def _fit(matrix: Tensor, vector: Tensor, axis: int) -> bool:
-    """Whether vectors without a stack of their own, or with the same, have the length of an axis of the matrices."""
-    stack = vector.shape[:-1]
-    return vector.shape[-1] == matrix.shape[axis] and (matrix.ndim == 2 or matrix.shape[:-2] == stack)
+def _are_stacks(matrix: Any, vector: Any, axis: int) -> bool:
+    """Whether both are known, and vectors of the length of that axis stand over one matrix or over as many."""
+    if type(matrix) is not ConcreteTensor or type(vector) is not ConcreteTensor:
+        return False
+    shape, own = matrix._array.shape, vector._array.shape
+    return len(own) > 1 < len(shape) and own[-1] == shape[axis] and (len(shape) == 2 or shape[:-2] == own[:-1])
 
 
 def _require_axes(operation: str, x: Any, y: Any, x_axes: int, y_axes: int) -> None:
