@@ -303,6 +303,14 @@ def test_gradients_that_do_not_fit(maker, grads, error, words):
     assert "test_optim.py" in str(caught.value)
 
 
+def test_the_line_is_named_once():
+    """The message of the tree is part of the optimizer's, and has the user's line already."""
+    optimizer = optim.SGD(0.1)
+    with pytest.raises(TreeError) as caught:
+        optimizer.step({"w": fg.ones(3)}, {}, optimizer.init({"w": fg.ones(3)}))
+    assert str(caught.value).count("\n  at ") == 1
+
+
 def test_updates_that_do_not_fit():
     with pytest.raises(ShapeError, match=r"updates\['w'\] has shape \(3,\), and params\['w'\] has shape \(2,\)"):
         optim.apply_updates({"w": fg.ones(2)}, {"w": fg.ones(3)})

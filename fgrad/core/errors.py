@@ -162,9 +162,9 @@ def user_line() -> SourceLine | None:
 
 
 def at_user_line(message: str) -> str:
-    """The message with the user's own source line below it, where one is found."""
+    """The message with the user's own source line below it, where one is found and it does not end with it already."""
     line = user_line()
-    return message if line is None else f"{message}\n  at {line}"
+    return message if line is None or message.endswith(f"\n  at {line}") else f"{message}\n  at {line}"
 
 
 def refuse_out(call: str) -> NoReturn:
