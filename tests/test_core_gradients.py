@@ -116,6 +116,29 @@ def test_argnums_that_name_one_argument_twice_agree_or_raise():
         assert [float(gradient) for gradient in gradients] == [6.0, 6.0]
 
 
+TRANSFORMS = ["grad", "value_and_grad", "jacrev", "jacfwd", "jacobian", "hessian", "hessian_matrix"]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize(
+    ("argnums", "words"),
+    [
+        (3.0, "a float"),
+        ("x", "a str"),
+        (None, "None"),
+        (True, "a bool"),
+        ({"w": 1.0}, "a dict"),
+        ([1.0, 2.0], "a list of 2"),
+        (X, r"float64\[2,3\]"),
+        (fg.ones(3), r"float64\[3\]"),
+    ],
+)
+def test_an_argument_in_the_place_of_argnums_is_named_at_once(transform, argnums, words):
+    message = rf"fg\.{transform} was given {words}.* for argnums, .*: fg\.{transform}\(f\)\(x\)\n  at "
+    with pytest.raises(TypeError, match=message):
+        getattr(fg, transform)(lambda x: x, argnums)
+
+
 @pytest.mark.parametrize("argnums", [1, -2, (0, 1)])
 def test_argnums_out_of_range_name_the_function(argnums):
     def loss(x, *, scale=1.0):

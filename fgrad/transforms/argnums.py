@@ -12,13 +12,34 @@ from fgrad.core.errors import NotDifferentiableError, at_user_line
 from fgrad.core.key import Key
 from fgrad.core.pytree import Structure, flatten, flatten_with_path
 from fgrad.core.tensor import ConcreteTensor
-from fgrad.transforms.calling import function_name, parameter_name, traceable
+from fgrad.transforms.calling import describe, function_name, parameter_name, traceable
 
-__all__ = ["INTEGERS", "Argnums", "choose", "chosen_positions", "require_complex", "with_arguments"]
+__all__ = [
+    "INTEGERS",
+    "Argnums",
+    "choose",
+    "chosen_positions",
+    "require_argnums",
+    "require_complex",
+    "with_arguments",
+]
 
 Argnums: TypeAlias = int | Sequence[int]
 
 INTEGERS = (int, np.integer)
+
+
+def require_argnums(argnums: Any, transform: str) -> None:
+    """Raises TypeError when `argnums` is no number of an argument and no sequence of such, as in ``grad(f, x)``."""
+    if type(argnums) is int:
+        return
+    several = argnums if isinstance(argnums, Sequence | np.ndarray) else (argnums,)
+    if not all([isinstance(one, INTEGERS) and type(one) is not bool for one in several]):
+        message = (
+            f"fg.{transform} was given {describe(argnums)} for argnums, which is the number of a positional argument, "
+            f"or a tuple of such; arguments go to the function that it returns: fg.{transform}(f)(x)"
+        )
+        raise TypeError(at_user_line(message))
 
 
 def choose(

@@ -24,7 +24,7 @@ from fgrad.ops.joining import concatenate
 from fgrad.ops.ravel import ravel_tree
 from fgrad.ops.shaping import permute_dims
 from fgrad.ops.structure import convert, repeat_over_examples, reshape_to
-from fgrad.transforms.argnums import INTEGERS, Argnums, choose, require_complex, with_arguments
+from fgrad.transforms.argnums import INTEGERS, Argnums, choose, require_argnums, require_complex, with_arguments
 from fgrad.transforms.calling import describe, leaf_paths, parameter_name, require_function
 from fgrad.transforms.forward import as_arguments, call_on_duals, jvp, tangent_or_zeros
 from fgrad.transforms.pullback import Pullback
@@ -73,6 +73,7 @@ def jacrev(
             [0., 6.]], dtype=float64)
     """
     require_function(function, "jacrev")
+    require_argnums(argnums, "jacrev")
     return functools.wraps(function)(
         _reverse(_Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "jacrev", holomorphic=holomorphic))
     )
@@ -113,6 +114,7 @@ def jacfwd(
     {'x': Tensor(-0., dtype=float64), 'y': Tensor(1., dtype=float64)}
     """
     require_function(function, "jacfwd")
+    require_argnums(argnums, "jacfwd")
     return functools.wraps(function)(
         _forward(_Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "jacfwd", holomorphic=holomorphic))
     )
@@ -138,6 +140,7 @@ def jacobian(
             [0., 4.]], dtype=float64)
     """
     require_function(function, "jacobian")
+    require_argnums(argnums, "jacobian")
     return functools.wraps(function)(
         _cheaper(
             _Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "jacobian", holomorphic=holomorphic)
@@ -180,6 +183,7 @@ def hessian(
             [2., 0.]], dtype=float64)
     """
     require_function(function, "hessian")
+    require_argnums(argnums, "hessian")
     call = _Call(function, argnums, has_aux, _require_chunk_size(chunk_size), "hessian", holomorphic=holomorphic)
     inner = _reverse(attrs.evolve(call, chunk_size=None))
     return functools.wraps(function)(_forward(attrs.evolve(call, function=inner, named=function)))
@@ -232,6 +236,7 @@ def hessian_matrix(
             [6., 0., 0.]], dtype=float64)
     """
     require_function(function, "hessian_matrix")
+    require_argnums(argnums, "hessian_matrix")
     size = _require_chunk_size(chunk_size)
 
     @functools.wraps(function)

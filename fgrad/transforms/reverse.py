@@ -15,7 +15,7 @@ from fgrad.core.pytree import Structure, flatten, tree_map, unflatten
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
 from fgrad.core.tape import TapeTrace, TapeTracer, open_tape, walk_back
 from fgrad.core.tensor import NUMERIC, ConcreteTensor, Tensor, adopt
-from fgrad.transforms.argnums import INTEGERS, Argnums, choose, require_complex
+from fgrad.transforms.argnums import INTEGERS, Argnums, choose, require_argnums, require_complex
 from fgrad.transforms.calling import describe, leaf_paths, lower_leaf, require_function, traceable
 from fgrad.transforms.pullback import Ends, Pullback
 
@@ -80,6 +80,7 @@ def grad(
     Tensor(-9.+12.j, dtype=complex128)
     """
     require_function(function, "grad")
+    require_argnums(argnums, "grad")
     transformed = value_and_gradient_of(function, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
     @functools.wraps(function)
@@ -116,6 +117,7 @@ def value_and_grad(
     (Tensor(5., dtype=float64), Tensor([2., 4.], dtype=float64))
     """
     require_function(function, "value_and_grad")
+    require_argnums(argnums, "value_and_grad")
     transformed = value_and_gradient_of(function, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
     @functools.wraps(function)
