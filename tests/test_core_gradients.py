@@ -36,6 +36,18 @@ def test_an_integer_argument_raises_and_says_what_to_write():
         fg.grad(lambda x: x**2)(3)
 
 
+def test_an_array_of_another_library_is_named_as_one():
+    class Foreign:
+        dtype, shape = np.dtype("float32"), (2,)
+
+        def __array__(self, dtype=None, copy=None):
+            return np.ones(2, dtype or "float32")
+
+    with pytest.raises(NotDifferentiableError, match=r"by x\['w'\] .* \(\w+\.Foreign\): .* fg\.asarray\(x\['w'\]\)\n"):
+        fg.grad(lambda x: fg.sum(x["w"]))({"w": Foreign()})
+    assert_tensor(fg.grad(fg.sum)(fg.asarray(Foreign())), np.ones(2), "float32")
+
+
 def test_arrays_give_tensors():
     assert_tensor(fg.grad(lambda x: fg.sum(x * x))(X), 2 * X)
     assert_tensor(fg.grad(lambda x: fg.sum(x * x))(X.astype("float32")), 2 * X, "float32")

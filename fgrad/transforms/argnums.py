@@ -11,7 +11,7 @@ import numpy as np
 from fgrad.core.errors import NotDifferentiableError, at_user_line
 from fgrad.core.key import Key
 from fgrad.core.pytree import Structure, flatten, flatten_with_path
-from fgrad.core.tensor import ConcreteTensor
+from fgrad.core.tensor import ConcreteTensor, Tensor
 from fgrad.transforms.calling import describe, function_name, parameter_name, traceable
 
 __all__ = [
@@ -141,10 +141,16 @@ def _explain_leaf(path: str, leaf: Any, derivative: str) -> str:
             f"the {derivative} by {path} was asked for, which is a random key and has none; pass keys in another "
             f"argument"
         )
-    if hasattr(leaf, "dtype"):
+    if isinstance(leaf, Tensor | np.ndarray | np.generic):
         return (
             f"the {derivative} by {path} was asked for, which has dtype {leaf.dtype} and shape {leaf.shape}; only "
             f"floating-point leaves have {derivative}s: convert it ({path}.astype(float)), or pass it in an argument "
             f"that argnums does not name"
         )
-    return f"the {derivative} by {path} was asked for, which is a {type(leaf).__name__} and not a number or an array"
+    if hasattr(leaf, "__array__"):
+        owner = type(leaf).__module__.partition(".")[0]
+        return (
+            f"the {derivative} by {path} was asked for, which is an array of another library "
+            f"({owner}.{type(leaf).__name__}): convert it with fg.asarray({path})"
+        )
+    return f"the {derivative} by {path} was asked for, which is {describe(leaf)} and not a number or an array"
