@@ -306,3 +306,32 @@ def test_a_writable_array_reduced_over_no_axes_is_not_shared():
         x[0] = 5
         assert float(result[0]) == 1
         x[0] = 1
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: fg.sum(x, axis=1.0), r"\[sum\] an axis is an integer, not 1\.0"),
+        (lambda x: np.sum(x, axis="rows"), r"\[sum\] an axis is an integer, not 'rows'"),
+        (lambda x: x.max(axis=(0, None)), r"\[max\] an axis is an integer, not None"),
+        (lambda x: fg.stack([x, x], axis=0.5), r"\[stack\] an axis is an integer, not 0\.5"),
+        (lambda x: x.reshape(x.size / 2, -1), r"\[reshape\] a shape is made of integers, not 3\.0"),
+        (lambda x: fg.broadcast_to(x, "ab"), r"\[broadcast_to\] a shape is made of integers, not 'ab'"),
+    ],
+)
+def test_an_axis_or_a_length_that_is_no_integer_is_named_with_the_operation(call, words):
+    with pytest.raises(TypeError, match=rf"^{words}\n  at .*test_reductions\.py"):
+        call(fg.ones((2, 3)))
+
+
+def test_an_array_without_axes_is_one_axis_or_length():
+    x = fg.ones((2, 3))
+    for one in (np.array(0), fg.asarray(0)):
+        assert fg.sum(x, axis=one).shape == (3,)
+        assert fg.ones(one + 3).shape == x[0].shape == fg.reshape(x[0], one + 3).shape
+
+
+def test_an_axis_that_is_traced_says_what_to_do():
+    for axis in (lambda i: i, lambda i: (i,)):
+        with pytest.raises(fg.errors.TracerConversionError, match="in_axes"):
+            fg.vmap(lambda i, axis=axis: fg.sum(fg.ones((2, 3)), axis=axis(i)))(np.array([0, 1]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fgrad.core.errors import AxisError, DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import AxisError, DtypeError, FgradError, ShapeError, at_user_line
 from fgrad.core.shape import PYTHON_NUMBERS, Shape
 from fgrad.core.tensor import DEVICE, Tensor, to_tensor
 
@@ -72,13 +72,34 @@ def is_inexact(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "fc"
 
 
+_PLAIN = frozenset((int, tuple))  # what is given mostly, and is told apart without a question to its class
+
+
+def _is_one(value: Any) -> bool:
+    """Whether it stands for one number, as an array without axes does, and not for several."""
+    if type(value) in _PLAIN:
+        return type(value) is int
+    return not isinstance(value, Iterable) or isinstance(value, str) or getattr(value, "shape", None) == ()
+
+
+def _integer(value: Any, operation: str, rule: str) -> int:
+    try:
+        return operator.index(value)
+    except FgradError:  # a value that is traced says why it is none, and what to do
+        raise
+    except TypeError:
+        message = f"[{operation}] {rule}, not {value!r:.80}"
+        raise TypeError(at_user_line(message)) from None
+
+
 def axis_index(axis: Any, ndim: int, operation: str) -> int:
     """An axis as a number from 0 to ndim - 1.
 
     Raises:
         AxisError: when the axis is out of range.
+        TypeError: when it is not an integer.
     """
-    position = operator.index(axis)
+    position = _integer(axis, operation, "an axis is an integer")
     if not -ndim <= position < ndim:
         message = f"[{operation}] axis {position} is out of bounds for a tensor with {ndim} axes"
         raise AxisError(at_user_line(message))
@@ -91,16 +112,30 @@ def axis_tuple(axis: Any, ndim: int, operation: str) -> tuple[int, ...]:
     Raises:
         AxisError: when an axis is out of range.
         ShapeError: when one is named twice.
+        TypeError: when an axis is not an integer.
     """
     if axis is None:
         return tuple(range(ndim))
-    if not isinstance(axis, Iterable):
+    if _is_one(axis):
         return (axis_index(axis, ndim, operation),)
     axes = sorted(axis_index(one, ndim, operation) for one in axis)
     if len(set(axes)) != len(axes):
         message = f"[{operation}] axis {tuple(axis)} names an axis twice, for a tensor with {ndim} axes"
         raise ShapeError(at_user_line(message))
     return tuple(axes)
+
+
+def shape_integers(shape: Any, operation: str) -> Shape:
+    """``shape`` given as an int or as integers, as a tuple of Python ints of any sign.
+
+    Raises:
+        TypeError: when a length is not an integer.
+    """
+    lengths = (shape,) if _is_one(shape) else shape
+    try:
+        return tuple([operator.index(length) for length in lengths])
+    except TypeError:
+        return tuple([_integer(length, operation, "a shape is made of integers") for length in lengths])
 
 
 def shape_tuple(shape: Any, operation: str) -> Shape:
@@ -112,7 +147,7 @@ def shape_tuple(shape: Any, operation: str) -> Shape:
     """
     if type(shape) is int and shape >= 0:
         return (shape,)
-    lengths = tuple([operator.index(length) for length in (shape if isinstance(shape, Iterable) else (shape,))])
+    lengths = shape_integers(shape, operation)
     if any(length < 0 for length in lengths):
         message = f"[{operation}] a shape has no negative lengths: {lengths}"
         raise ShapeError(at_user_line(message))

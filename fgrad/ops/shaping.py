@@ -15,7 +15,15 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, check_device, numeric_dtype, shape_tuple
+from fgrad.ops.arguments import (
+    as_operand,
+    axis_index,
+    axis_tuple,
+    check_device,
+    numeric_dtype,
+    shape_integers,
+    shape_tuple,
+)
 from fgrad.ops.declare import batch_over_axes, linear, stands_for, untraced_by
 from fgrad.ops.selection import where
 from fgrad.ops.structure import broadcast, convert, reshape_to
@@ -155,7 +163,7 @@ def reshape(x: ArrayLike, /, shape: Any, order: str = "C", *, copy: bool | None 
             [2., 3.]], dtype=float64)
     """
     operand = as_operand(x)
-    lengths = [operator.index(length) for length in (shape if isinstance(shape, Iterable) else (shape,))]
+    lengths = list(shape_integers(shape, "reshape"))
     if -1 in lengths:
         position = lengths.index(-1)
         known = product(lengths[:position]) * product(lengths[position + 1 :])
