@@ -213,7 +213,7 @@ def test_no_number_of_examples():
 def test_axes_that_are_no_prefix():
     assert "in_axes for 2 positional arguments" in message_of(fg.vmap(lambda x: x, in_axes=(0, 0)), X)
     message = message_of(fg.vmap(lambda p: p["w"], in_axes=({"v": 0},)), {"w": X})
-    assert "in_axes[0] is not a prefix of p" in message
+    assert "in_axes[0] is not a prefix of p: p has the keys ['w'] and should have the keys ['v']" in message
     assert "out_axes is not a prefix" in message_of(fg.vmap(lambda x: x, out_axes=(0, 0)), X)
     assert "an axis is an integer" in message_of(fg.vmap, lambda x: x, in_axes="x", error=TypeError)
 
@@ -226,6 +226,20 @@ def test_leaves_that_cannot_be_mapped():
 
 def test_a_result_that_differs_cannot_be_returned_once():
     assert "out_axes is None for the result['y']" in message_of(fg.vmap(lambda x: {"y": x}, out_axes={"y": None}), X)
+
+
+def test_a_place_that_a_result_does_not_have():
+    for axis in (2, -3):
+        message = message_of(fg.vmap(lambda x: {"y": x[0]}, out_axes={"y": axis}), fg.ones((3, 2, 4)))
+        assert f"out_axes is {axis} for the result['y'], which has no such axis: " in message
+        assert "its shape is (3, 4)" in message
+    assert fg.vmap(lambda x: x[0], out_axes=-1)(fg.ones((3, 2, 4))).shape == (4, 3)
+
+
+def test_an_axis_size_that_is_none():
+    assert "axis_size is 2.5; " in message_of(fg.vmap, lambda: W, axis_size=2.5, error=TypeError)
+    assert "axis_size is -2; " in message_of(fg.vmap, lambda: W, axis_size=-2)
+    assert fg.vmap(lambda: W, axis_size=np.int64(2))().shape == (2, *W.shape)
 
 
 def test_errors_show_the_shapes_of_one_example():

@@ -14,10 +14,11 @@ from fgrad.core.batching import BatchTrace, BatchTracer, open_batch
 from fgrad.core.bind import Tracer, raise_escaped
 from fgrad.core.errors import ShapeError, TreeError, at_user_line
 from fgrad.core.key import Key
-from fgrad.core.pytree import flatten, flatten_with_path, tree_map, unflatten
+from fgrad.core.pytree import flatten, flatten_up_to, flatten_with_path, unflatten
 from fgrad.core.tensor import NUMERIC, to_tensor
 from fgrad.ops.shaping import moveaxis
 from fgrad.ops.structure import repeat_over_examples
+from fgrad.transforms.argnums import INTEGERS
 from fgrad.transforms.calling import describe, function_name, parameter_name, require_function
 
 __all__ = ["vmap"]
@@ -47,7 +48,7 @@ def vmap(function: Callable[P, R], in_axes: Any = 0, out_axes: Any = 0, axis_siz
 
     Raises:
         ShapeError: the arguments have different numbers of examples (each is named, the odd one first), an argument
-            has no such axis, or nothing tells the number of examples.
+            has no such axis, a result has none for `out_axes`, or nothing tells the number of examples.
         TreeError: `in_axes` or `out_axes` is not a prefix of what it belongs to.
 
     >>> import fgrad as fg
@@ -59,6 +60,7 @@ def vmap(function: Callable[P, R], in_axes: Any = 0, out_axes: Any = 0, axis_siz
     require_function(function, "vmap")
     _require_axes(in_axes, "in_axes")
     _require_axes(out_axes, "out_axes")
+    _require_size(axis_size)
 
     @functools.wraps(function)
     def batched(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -90,6 +92,13 @@ def _require_axes(axes: Any, name: str) -> None:
             raise TypeError(at_user_line(message))
 
 
+def _require_size(axis_size: Any) -> None:
+    if axis_size is None or (isinstance(axis_size, INTEGERS) and axis_size >= 0):
+        return
+    message = f"vmap's axis_size is {axis_size!r:.80}; the number of examples is an integer, 0 or more"
+    raise (ShapeError if isinstance(axis_size, INTEGERS) else TypeError)(at_user_line(message))
+
+
 def _argument_axes(in_axes: Any, args: tuple[Any, ...], function: Callable[..., Any]) -> list[int | None]:
     if isinstance(in_axes, list | tuple):
         if len(in_axes) != len(args):
@@ -117,13 +126,13 @@ def spread_prefix(prefix: Any, tree: Any, name: str, of: str) -> list[Any]:
     """
     if prefix is None or not _is_node(prefix):
         return [prefix] * len(flatten(tree)[0])
+    axes, structure = flatten(prefix, is_leaf=lambda node: node is None)
     try:
-        per_node: list[Any] = []
-        tree_map(lambda axis, part: per_node.append((axis, part)), prefix, tree, is_leaf=lambda node: node is None)
+        parts = flatten_up_to(structure, tree, of)
     except TreeError as error:
         message = f"vmap's {name} is not a prefix of {of}: {error.args[0]}"
         raise TreeError(at_user_line(message)) from None
-    return [axis for axis, part in per_node for _ in flatten(part)[0]]
+    return [axis for axis, part in zip(axes, parts, strict=True) for _ in flatten(part)[0]]
 
 
 def _is_node(tree: Any) -> bool:
@@ -236,4 +245,11 @@ def _leave_leaf(trace: BatchTrace, leaf: Any, axis: int | None, path: str) -> An
             raise ShapeError(at_user_line(message))
         return leaf
     value: Any = leaf.batch if isinstance(leaf, BatchTracer) and own else repeat_over_examples(leaf, trace.size)
-    return value if axis in (0, -len(value.shape)) else moveaxis(value, 0, axis)
+    rank = len(value.shape)
+    if not -rank <= axis < rank:
+        message = (
+            f"vmap's out_axes is {axis} for the result{path}, which has no such axis: with that of the examples its "
+            f"shape is {value.shape}"
+        )
+        raise ShapeError(at_user_line(message))
+    return value if axis in (0, -rank) else moveaxis(value, 0, axis)
