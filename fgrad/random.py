@@ -31,7 +31,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fgrad.core.bind import bind, bind_creation
-from fgrad.core.errors import DtypeError, FgradError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, FgradError, ShapeError, at_user_line, with_article
 from fgrad.core.key import Key
 from fgrad.core.reuse import StrictKeys, consume, strict_keys
 from fgrad.core.shape import PYTHON_NUMBERS, Shape
@@ -126,7 +126,7 @@ def _count(value: Any, expectation: str) -> int:
     except FgradError:
         raise  # a tracer has no value to give, and says so
     except TypeError:
-        message = f"{expectation}, not a {type(value).__name__}: {value!r:.80}"
+        message = f"{expectation}, not {with_article(type(value))}: {value!r:.80}"
         raise DtypeError(at_user_line(message)) from None
     if number < 0:
         message = f"{expectation}, and a negative one is none: {number}"
@@ -204,7 +204,7 @@ def _words(key: Key, operation: str) -> Tensor:
 
 def _refuse_key(value: Any, operation: str) -> None:
     message = (
-        f"random.{operation} takes a key as its first argument, not a {type(value).__name__}: make one with "
+        f"random.{operation} takes a key as its first argument, not {with_article(type(value))}: make one with "
         f"random.key(seed)"
     )
     raise DtypeError(at_user_line(message))

@@ -399,10 +399,14 @@ def test_draws_refuse_what_is_no_single_key(name):
         rf"or draw with each of them: fg\.vmap\(lambda key: random\.{name}\(key, \.\.\.\)\)\(keys\)",
     ):
         DRAWING[name](keys)
-    for wrong in (0, None, np.random.default_rng(0), fg.asarray([0, 0], "uint64")):
-        with pytest.raises(
-            TypeError, match=rf"random.{name} takes a key as its first argument, not a {type(wrong).__name__}"
-        ):
+    wrong_ones = {
+        "an int": 0,
+        "a NoneType": None,
+        "a Generator": np.random.default_rng(0),
+        "a ConcreteTensor": fg.asarray([0, 0], "uint64"),
+    }
+    for named, wrong in wrong_ones.items():
+        with pytest.raises(TypeError, match=rf"random.{name} takes a key as its first argument, not {named}:"):
             DRAWING[name](wrong)
     with pytest.raises(TypeError, match=r"random\.fold_in takes a key"):
         random.fold_in(0, 1)

@@ -28,6 +28,7 @@ __all__ = [
     "TreeError",
     "at_user_line",
     "refuse_out",
+    "with_article",
 ]
 
 
@@ -165,6 +166,11 @@ def at_user_line(message: str) -> str:
     """The message with the user's own source line below it, where one is found and it does not end with it already."""
     line = user_line()
     return message if line is None or message.endswith(f"\n  at {line}") else f"{message}\n  at {line}"
+
+
+def with_article(kind: type) -> str:
+    """The name of a type after "a" or "an", for messages."""
+    return f"{'an' if kind.__name__[0].lower() in 'aeiou' else 'a'} {kind.__name__}"
 
 
 def refuse_out(call: str) -> NoReturn:

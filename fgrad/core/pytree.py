@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import attrs
 import numpy as np
 
-from fgrad.core.errors import TreeError, at_user_line
+from fgrad.core.errors import TreeError, at_user_line, with_article
 from fgrad.core.key import Key
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import NUMERIC, Tensor
@@ -307,7 +307,7 @@ def _explain_mismatch(structure: Structure, tree: Any, path: str) -> str:
     if expected is None:
         return ""
     if type(tree) is not expected:
-        return f"{path} is a {type(tree).__name__} where a {expected.__name__} is expected"
+        return f"{path} is {with_article(type(tree))} where {with_article(expected)} is expected"
     rule = _node_rule(structure)
     children, metadata = rule.flatten(tree)
     if metadata != structure.metadata:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Self, TypeAlias, cast
 import attrs
 import numpy as np
 
-from fgrad.core.errors import DtypeError, ShapeError, TracerConversionError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, TracerConversionError, at_user_line, with_article
 from fgrad.core.methods import TensorMethods, operations
 from fgrad.core.protocols import dispatch_function, dispatch_ufunc
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype
@@ -326,12 +326,12 @@ def as_numeric_array(value: Any) -> np.ndarray[Any, Any]:
     elif isinstance(value, memoryview) or hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
         array = np.asarray(value)
     elif isinstance(value, bytes | bytearray | str) or not (hasattr(value, "__len__") or hasattr(value, "__buffer__")):
-        message = f"a {type(value).__name__} is not an array, a number or a nested list of numbers: {value!r:.80}"
+        message = f"{with_article(type(value))} is not an array, a number or a nested list of numbers: {value!r:.80}"
         raise DtypeError(at_user_line(message))
     else:
         array = np.asarray(value)
     if array.dtype.kind not in "biufc":
-        message = f"a {type(value).__name__} of dtype {array.dtype} does not hold numbers: {value!r:.80}"
+        message = f"{with_article(type(value))} of dtype {array.dtype} does not hold numbers: {value!r:.80}"
         raise DtypeError(at_user_line(message))
     return array
 
@@ -347,8 +347,8 @@ def _join(values: list[Any] | tuple[Any, ...]) -> np.ndarray[Any, Any]:
     kind = type(values).__name__
     if kind == "tuple" and len(values) == 2 and isinstance(values[0], Tensor) and isinstance(values[1], dict | tuple):
         message = (
-            f"a pair of a Tensor and a {type(values[1]).__name__} is not an array; if a module's apply returned it, it "
-            f"is (y, state): write `y, state = module.apply(params, state, x)` and use y"
+            f"a pair of a Tensor and {with_article(type(values[1]))} is not an array; if a module's apply returned it, "
+            f"it is (y, state): write `y, state = module.apply(params, state, x)` and use y"
         )
         raise DtypeError(at_user_line(message))
     if isinstance(reason, TracerConversionError):

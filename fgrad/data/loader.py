@@ -11,7 +11,7 @@ import numpy as np
 
 import fgrad as fg
 from fgrad import random
-from fgrad.core.errors import DtypeError, ShapeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line, with_article
 from fgrad.core.key import Key
 from fgrad.data.datasets import ArrayDataset, Dataset, take_rows
 from fgrad.data.transforms import Compose, Transform
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 def _as_dataset(dataset: Any) -> Dataset:
     if isinstance(dataset, Mapping) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         message = (
-            f"a dataset is anything with len(dataset) and dataset[i], and a {type(dataset).__name__} is not; "
+            f"a dataset is anything with len(dataset) and dataset[i], and {with_article(type(dataset))} is not; "
             "data.ArrayDataset(x, y) makes one of arrays"
         )
         raise TypeError(at_user_line(message))

@@ -8,7 +8,7 @@ import attrs
 
 import fgrad as fg
 from fgrad import random
-from fgrad.core.errors import ShapeError, TreeError, at_user_line
+from fgrad.core.errors import ShapeError, TreeError, at_user_line, with_article
 from fgrad.core.key import Key
 from fgrad.nn.module import Module, ModuleCallError, apply_child, checks_call, failure
 
@@ -21,12 +21,12 @@ def _require_module(parent: str, place: str, value: Any) -> None:
     if isinstance(value, type) and issubclass(value, Module):
         what = f"the class {value.__name__}: write {value.__name__}(...), which makes a module of it"
     elif isinstance(value, list | tuple):
-        what = f"a {type(value).__name__}: {parent} takes its modules one by one, {parent}(*layers)"
+        what = f"{with_article(type(value))}: {parent} takes its modules one by one, {parent}(*layers)"
     elif callable(value):
         name = getattr(value, "__name__", type(value).__name__)
         what = f"the function {name}: a module has init and apply (nn.ReLU() is that of fg.relu)"
     else:
-        what = f"a {type(value).__name__}, which has no init and apply"
+        what = f"{with_article(type(value))}, which has no init and apply"
     message = f"{parent}: {place} is {what}"
     raise ModuleCallError(at_user_line(message))
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar, cast
 import attrs
 
 import fgrad as fg
-from fgrad.core.errors import DtypeError, FgradError, TreeError, at_user_line
+from fgrad.core.errors import DtypeError, FgradError, TreeError, at_user_line, with_article
 from fgrad.core.key import Key
 from fgrad.nn.hyperparameters import describe_record
 
@@ -173,7 +173,7 @@ def apply_child(
 
 def _refuse_result(module: Module, result: Any) -> NoReturn:
     # Not only for the message: a Tensor of two rows would unpack into y and state without a word.
-    text = f"apply must return the pair (y, state), and returned a {type(result).__name__}"
+    text = f"apply must return the pair (y, state), and returned {with_article(type(result))}"
     raise failure(module, ModuleCallError, text)
 
 

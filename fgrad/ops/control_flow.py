@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from fgrad.core.bind import bind, bind_creation
-from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line, with_article
 from fgrad.core.graph import Graph, Literal, Operand
 from fgrad.core.graph_rules import batch_graph, jvp_graph, vjp_graph
 from fgrad.core.primal import zeros_for
@@ -114,7 +114,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     Tensor(0., dtype=float64)
     """
     if callable(branches) or not isinstance(branches, Sequence):
-        message = f"[switch] branches is a {type(branches).__name__}, not a list of functions"
+        message = f"[switch] branches is {with_article(type(branches))}, not a list of functions"
         raise TypeError(at_user_line(message))
     for position, function in enumerate(branches):
         require_callable(function, "switch", f"branches[{position}]", "(index, branches, *operands)")

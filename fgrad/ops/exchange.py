@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from fgrad.core.errors import DtypeError, at_user_line
+from fgrad.core.errors import DtypeError, at_user_line, with_article
 from fgrad.core.tensor import Tensor, adopt
 from fgrad.ops.arguments import check_device
 
@@ -57,7 +57,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     if isinstance(x, Tensor):
         return x
     if not hasattr(x, "__dlpack__"):
-        message = f"[from_dlpack] takes an object with a method __dlpack__, not a {type(x).__name__}; see fg.asarray"
+        message = f"[from_dlpack] takes an object with a method __dlpack__, not {with_article(type(x))}; see fg.asarray"
         raise DtypeError(at_user_line(message))
     array, flagged = _import(x, device)
     if flagged and not array.flags.writeable and not copy:

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from fgrad.core.bind import Tracer
-from fgrad.core.errors import DtypeError, IndexingError, TracerConversionError, at_user_line
+from fgrad.core.errors import DtypeError, IndexingError, TracerConversionError, at_user_line, with_article
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import to_tensor
 from fgrad.ops.arguments import as_operand, shape_of
@@ -127,7 +127,7 @@ def _index_array(item: Any) -> Any:
     except DtypeError:
         array = None
     if array is None or array.dtype.kind not in "biu":
-        what = f"a {type(item).__name__}" if array is None else f"{array.dtype}"
+        what = f"{with_article(type(item))}" if array is None else f"{array.dtype}"
         message = f"an index is made of integers, slices, None, ..., and arrays of integers or booleans, not {what}"
         raise IndexingError(at_user_line(message))
     if not array.shape and not isinstance(array, Tracer) and array.dtype.kind != "b":

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line, with_article
 from fgrad.core.key import Key
 from fgrad.core.pytree import Structure, flatten_with_path, unflatten
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, result_dtype, shape_dtype_of
@@ -101,7 +101,7 @@ def ravel_tree(tree: Any) -> tuple[Tensor, Unravel]:
     found, structure = flatten_with_path(tree)
     for path, leaf in found:
         if not isinstance(leaf, NUMERIC):
-            kind = "a random key" if isinstance(leaf, Key) else f"a {type(leaf).__name__}"
+            kind = "a random key" if isinstance(leaf, Key) else f"{with_article(type(leaf))}"
             message = f"tree.ravel makes a vector of numbers and arrays, and tree{path} is {kind}"
             raise TreeError(at_user_line(message))
     avals = [shape_dtype_of(leaf) for _, leaf in found]

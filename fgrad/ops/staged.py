@@ -10,7 +10,7 @@ import numpy as np
 
 from fgrad.core.batching import BatchTracer, open_batch
 from fgrad.core.bind import Tracer, bind, staging
-from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line, with_article
 from fgrad.core.graph import Graph, Literal, Variable
 from fgrad.core.key import Key
 from fgrad.core.primal import PrimalTracer
@@ -182,8 +182,7 @@ def describe(value: Any) -> str:
         return "a random key"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
-    name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return "None" if value is None else with_article(type(value))
 
 
 # Arguments.

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 import fgrad as fg
-from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line, with_article
 from fgrad.core.tensor import ConcreteTensor, adopt
 
 __all__ = [
@@ -108,7 +108,7 @@ class LeafwiseOptimizer(Optimizer):
     def refuse_state(self, opt_state: Any) -> NoReturn:
         """Raises TreeError for something that `init` of this optimizer did not make."""
         message = (
-            f"opt_state is a {type(opt_state).__name__}, and not what {type(self).__name__}'s init(params) and step "
+            f"opt_state is {with_article(type(opt_state))}, and not what {type(self).__name__}'s init(params) and step "
             f"return; the order of arguments is step(params, grads, opt_state) and update(grads, opt_state, params)"
         )
         raise TreeError(at_user_line(message))
@@ -220,7 +220,7 @@ class Parameters:
                 return fg.asarray(leaf)
             except TypeError:
                 pass
-        message = f"{self.path(name, position)} is a {type(leaf).__name__}, not a number or an array"
+        message = f"{self.path(name, position)} is {with_article(type(leaf))}, not a number or an array"
         error = TreeError if isinstance(leaf, dict | list | tuple) else DtypeError
         raise error(at_user_line(message))
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from fgrad.core.errors import NotDifferentiableError
+from fgrad.core.errors import NotDifferentiableError, with_article
 from fgrad.core.pytree import flatten, flatten_with_path, tree_leaves, unflatten
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import Tensor, adopt, to_tensor
@@ -124,10 +124,10 @@ def check_grads(
 
 def _require_arguments(f: Any, args: Any, order: Any) -> None:
     if not callable(f):
-        message = f"check_grads takes a function and its arguments, not a {type(f).__name__}: check_grads(f, (x,))"
+        message = f"check_grads takes a function and its arguments, not {with_article(type(f))}: check_grads(f, (x,))"
         raise TypeError(message)
     if not isinstance(args, tuple | list):
-        message = f"args is the tuple of f's positional arguments, not a {type(args).__name__}: check_grads(f, (x,))"
+        message = f"args is the tuple of f's positional arguments, not {with_article(type(args))}: check_grads(f, (x,))"
         raise TypeError(message)
     if operator.index(order) < 1:
         message = f"order is the highest order of derivative to check, 1 or more, not {order}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fgrad.core.bind import Trace, Tracer
-from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line
+from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line, with_article
 from fgrad.core.key import Key
 from fgrad.core.primal import lower
 from fgrad.core.pytree import Structure, flatten_with_path, unflatten
@@ -64,8 +64,7 @@ def describe(value: Any) -> str:
     if isinstance(value, Tensor | np.ndarray | np.generic):
         aval = shape_dtype_of(value)
         return str(ShapeDtype(aval.shape, aval.dtype))
-    name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return "None" if value is None else with_article(type(value))
 
 
 def leaf_paths(structure: Structure) -> list[str]:
