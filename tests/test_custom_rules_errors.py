@@ -210,11 +210,11 @@ def by_tangents(rule, function=lambda x: {"a": x, "n": fg.argmax(x)}):
 BAD_TANGENTS = {
     "no pair": (lambda out, x, v: out, TreeError, r"must return a pair \(out, tangent_out\); it returned a dict"),
     "three": (lambda out, x, v: (out, out, out), TreeError, "must return a pair .*it returned a tuple of 3"),
-    "a leaf": (lambda out, x, v: (out, v), TreeError, r"tangent_out is a \w+ where a dict is expected"),
+    "a leaf": (lambda out, x, v: (out, v), TreeError, r"of <lambda>, tangent_out is a \w+ where a dict is expected"),
     "keys": (
         lambda out, x, v: (out, {"a": v}),
         TreeError,
-        r"tangent_out has the keys \['a'\] and should have the keys \['a', 'n'\]",
+        r"in the rule of <lambda>, tangent_out has the keys \['a'\] and should have the keys \['a', 'n'\]",
     ),
     "shape": (
         lambda out, x, v: (out, {"a": fg.sum(v), "n": None}),
@@ -294,7 +294,7 @@ BAD_COTANGENTS = {
     "structure": (
         lambda p, x, g: ({"v": g}, g, None),
         TreeError,
-        r"the cotangent of params has the keys \['v'\] and should have the keys \['w'\]",
+        r"pass of scaled, the cotangent of params has the keys \['v'\] and should have the keys \['w'\]",
     ),
     "shape": (
         lambda p, x, g: ({"w": fg.sum(g)}, g, None),
@@ -311,7 +311,11 @@ BAD_COTANGENTS = {
         NotDifferentiableError,
         r"the cotangent of n is float64\[3\], and the argument is int64\[3\], which has no derivative: return None",
     ),
-    "text": (lambda p, x, g: (None, "g", None), TreeError, "the cotangent of x is a str, and should be a number"),
+    "text": (
+        lambda p, x, g: (None, "g", None),
+        TreeError,
+        "backward pass of scaled, the cotangent of x is a str, and should be a number",
+    ),
 }
 
 

@@ -231,7 +231,7 @@ class CustomJvp(CustomFunction[P, R]):
             )
             raise TreeError(at_user_line(message))
         values, form = self._results(returned[0])
-        found = align(form.structure, returned[1], "tangent_out")
+        found = align(form.structure, returned[1], f"[custom_jvp] in the rule of {self._name}, tangent_out")
         return (
             values,
             form,

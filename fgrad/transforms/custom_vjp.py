@@ -289,7 +289,8 @@ class CustomVjp(CustomFunction[P, R]):
             raise TreeError(at_user_line(message))
         found: list[Any] = []
         for place, (structure, cotangent) in enumerate(zip(form.structure.children, returned, strict=True)):
-            found.extend(align(structure, cotangent, f"the cotangent of {self._static.name_of(place)}"))
+            name = f"[custom_vjp] in the backward pass of {self._name}, the cotangent of {self._static.name_of(place)}"
+            found.extend(align(structure, cotangent, name))
         return [self._fit_cotangent(*pair, place, form) for place, pair in enumerate(zip(found, avals, strict=True))]
 
     def _fit_cotangent(self, leaf: Any, aval: ShapeDtype, place: int, form: Form) -> Any:
