@@ -110,16 +110,15 @@ def test_parameters_of_another_model():
         "Linear: params['weight'] has shape (7, 4); Linear(6, 4) has (6, 4)"
     )
     assert message_of(TreeError, lambda: nn.Linear(6, 4).apply({"w": 1}, state, X)) == (
-        "Linear: params has no 'weight'; it is with the keys ['w']. Pass the params that this module's init returned"
+        "Linear: params has no 'weight'; it has the keys ['w']. Pass the params that this module's init returned"
     )
     without_bias, _ = nn.Linear(6, 4, bias=False).init(random.key(0))
     assert message_of(TreeError, lambda: nn.Sequential(nn.Linear(6, 4)).apply((without_bias,), ({},), X)) == (
-        "Sequential.layers[0] (Linear): params has no 'bias'; it is with the keys ['weight']. Pass the params that "
+        "Sequential.layers[0] (Linear): params has no 'bias'; it has the keys ['weight']. Pass the params that "
         "this module's init returned"
     )
     assert message_of(TreeError, lambda: nn.BatchNorm1d(6).apply(nn.BatchNorm1d(6).init(random.key(0))[0], {}, X)) == (
-        "BatchNorm1d: state has no 'running_mean'; it is with the keys []. Pass the state that this module's init "
-        "returned"
+        "BatchNorm1d: state has no 'running_mean'; it has the keys []. Pass the state that this module's init returned"
     )
 
 

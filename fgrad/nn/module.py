@@ -182,8 +182,8 @@ def entry(module: Module, tree: Any, kind: str, name: str) -> Any:
     try:
         return tree[name]
     except (KeyError, TypeError, IndexError, ValueError):
-        held = f"with the keys {list(tree)}" if isinstance(tree, dict) else f"of type {type(tree).__name__}"
-        text = f"{kind} has no {name!r}; it is {held}. Pass the {kind} that this module's init returned"
+        held = f"has the keys {list(tree)}" if isinstance(tree, dict) else f"is {with_article(type(tree))}"
+        text = f"{kind} has no {name!r}; it {held}. Pass the {kind} that this module's init returned"
         raise failure(module, TreeError, text) from None
 
 
