@@ -44,6 +44,17 @@ def test_dlpack_in_copies_what_could_be_written_to():
     assert fg.from_dlpack(tensor) is tensor
 
 
+def test_dlpack_in_copies_a_read_only_view_of_what_can_be_written_to():
+    array = np.arange(3.0)
+    view = array[:2]
+    view.setflags(write=False)
+    tensor = fg.from_dlpack(view)
+    array[0] = 9.0
+    assert np.asarray(tensor).tolist() == [0.0, 1.0]
+    with pytest.raises(BufferError, match="a view of an array that is not"):
+        fg.from_dlpack(view, copy=False)
+
+
 class OldProducer:
     """An array of a library that knows only DLPack before version 1."""
 

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from fgrad.core.errors import DtypeError, at_user_line, with_article
-from fgrad.core.tensor import Tensor, adopt
+from fgrad.core.tensor import Tensor, adopt, is_read_only
 from fgrad.ops.arguments import check_device
 
 __all__ = ["from_dlpack"]
@@ -34,9 +34,9 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     """The array of another library as a Tensor, by way of DLPack.
 
     No copy is made of memory that its owner flags as read-only, as NumPy does for read-only arrays; a Tensor is
-    returned as it is. All other memory is copied, PyTorch's always: its owner could write to it, and a Tensor never
-    changes. In the other direction every library that asks for DLPack 1 sees a Tensor's memory without a copy,
-    flagged as read-only.
+    returned as it is. All other memory is copied, PyTorch's always, and so is a read-only view of a NumPy array that
+    can be written to: its owner could write to it, and a Tensor never changes. In the other direction every library
+    that asks for DLPack 1 sees a Tensor's memory without a copy, flagged as read-only.
 
     Args:
         x: an object with ``__dlpack__`` and ``__dlpack_device__``.
@@ -60,12 +60,13 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
         message = f"[from_dlpack] takes an object with a method __dlpack__, not {with_article(type(x))}; see fg.asarray"
         raise DtypeError(at_user_line(message))
     array, flagged = _import(x, device)
-    if flagged and not array.flags.writeable and not copy:
+    # NumPy flags a view that is read-only, whatever its owner is.
+    if flagged and not array.flags.writeable and not copy and (not isinstance(x, np.ndarray) or is_read_only(x)):
         return adopt(array)
     if copy is False:
         message = (
-            "[from_dlpack] copy=False, but the memory is not flagged as read-only, so its owner could change it under "
-            "the Tensor; leave copy= away to have it copied"
+            "[from_dlpack] copy=False, but the memory is not flagged as read-only, or is seen through a view of an "
+            "array that is not, so its owner could change it under the Tensor; leave copy= away to have it copied"
         )
         raise BufferError(at_user_line(message))
     return adopt(np.array(array))
