@@ -149,11 +149,22 @@ def test_an_array_out_of_a_tracer(action, convert):
     def loss(w):
         return convert(w) * w
 
+    stack = ", fg.stack([x, y]) where NumPy got a list" if action == "np.asarray(x)" else ""
     assert message_of(errors.TracerConversionError, lambda: fg.grad(loss)(2.0)) == (
         f"{action} on a value that grad is tracing would drop its gradient. Use fgrad's function of the same name "
-        "(np.sin(x), fg.sum(x), x.sum() keep it), or say that the value is a constant: fg.stop_gradient(x)\n"
+        f"(np.sin(x), fg.sum(x), x.sum() keep it){stack}, or say that the value is a constant: fg.stop_gradient(x)\n"
         "  at FILE:LINE, in loss: return convert(w) * w"
     )
+
+
+def test_an_array_of_a_list_of_tracers():
+    def loss(w):
+        return np.sum(np.array([w, 2.0 * w]))
+
+    message = message_of(errors.TracerConversionError, lambda: fg.grad(loss)(2.0))
+    assert "fg.stack([x, y]) where NumPy got a list" in message
+    assert "  at FILE:LINE, in loss: return np.sum(np.array([w, 2.0 * w]))" in message
+    assert fg.grad(lambda w: np.sum(fg.stack([w, 2.0 * w])))(2.0) == 3.0
 
 
 def test_a_numpy_function_without_a_counterpart():

@@ -39,9 +39,11 @@ class PrimalTracer(Tracer):
     def _read(self, action: str, *, drops_gradient: bool) -> Any:
         self._trace.require_open()
         if drops_gradient:
+            # NumPy asks so for the parts of a list too: np.array([x, y]), np.sum([x, y]).
+            stack = ", fg.stack([x, y]) where NumPy got a list" if action == "np.asarray(x)" else ""
             way_out = (
-                "would drop its gradient. Use fgrad's function of the same name (np.sin(x), fg.sum(x), x.sum() keep "
-                "it), or say that the value is a constant: fg.stop_gradient(x)"
+                f"would drop its gradient. Use fgrad's function of the same name (np.sin(x), fg.sum(x), x.sum() keep "
+                f"it){stack}, or say that the value is a constant: fg.stop_gradient(x)"
             )
             refuse_conversion(action, self._trace.transform, way_out)
         if type(self.primal) in PYTHON_NUMBERS:
