@@ -132,7 +132,9 @@ def as_markdown(text):
             stop = position + 1
             while stop < len(lines) and (lines[stop].startswith(" ") or not lines[stop].strip()):
                 stop += 1
-            out += [f"**{line}**", "", *as_list(lines[position + 1 : stop]), ""]
+            section = lines[position + 1 : stop]
+            prose = line in ("Returns:", "Yields:")
+            out += [f"**{line}**", "", *([escape(one.strip()) for one in section] if prose else as_list(section)), ""]
             position = stop
         else:
             out.append(escape(line))

@@ -50,3 +50,18 @@ def test_every_primitive_has_a_line(pages):
 def test_the_code_of_the_pages_does_not_run_twice(pages):
     """It runs as doctests where it stands; a block fenced as python would run again."""
     assert not any("```python" in page for page in pages.values())
+
+
+def test_what_a_function_returns_is_prose_and_no_list():
+    returns = "Returns:\n    A pair, the second of which\n    is this: a number."
+    text = f"A line.\n\n{returns}\n\nRaises:\n    KeyError: it is missing."
+    assert make_reference.as_markdown(text).splitlines()[2:] == [
+        "**Returns:**",
+        "",
+        "A pair, the second of which",
+        "is this: a number.",
+        "",
+        "**Raises:**",
+        "",
+        "* `KeyError`: it is missing.",
+    ]
