@@ -156,6 +156,7 @@ def test_every_name_of_a_sub_namespace_is_documented(namespace):
 def test_errors_derive_from_the_builtin_that_a_caller_would_catch():
     builtin = {
         "ShapeError": ValueError,
+        "AxisError": IndexError,
         "DtypeError": TypeError,
         "IndexingError": IndexError,
         "ImmutableError": TypeError,
