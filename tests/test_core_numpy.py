@@ -8,6 +8,7 @@ import operator
 
 import numpy as np
 import pytest
+import scipy.special
 
 import fgrad as fg
 from fgrad.core.protocols import FUNCTION_COUNTERPARTS, UFUNC_COUNTERPARTS
@@ -140,6 +141,13 @@ def test_numpy_options_that_counterparts_know():
 
 
 # What has no counterpart raises.
+
+
+@pytest.mark.parametrize("concrete", [True, False])
+def test_a_ufunc_of_another_library_is_not_called_numpys(concrete):
+    message = r"^erf is a ufunc and none of NumPy's: .* fg\.special has many of SciPy's .*fg\.stop_gradient"
+    with pytest.raises(TracerConversionError, match=message):
+        scipy.special.erf(fg.asarray(X)) if concrete else while_tracing(scipy.special.erf)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ __all__ = [
     "name_of",
     "plan_call",
     "refuse_call",
+    "refuse_ufunc",
 ]
 
 _EVERY = 1 << 30
@@ -60,6 +61,18 @@ def name_of(function: Callable[..., Any]) -> str:
 def refuse_call(name: str) -> NoReturn:
     """Raises the error for what NumPy has and fgrad does not."""
     message = f"{name} has no counterpart in fgrad that takes a Tensor, and would drop its gradient; {_WAY_OUT}"
+    raise TracerConversionError(at_user_line(message))
+
+
+def refuse_ufunc(ufunc: np.ufunc) -> NoReturn:
+    """Raises the error for a ufunc that fgrad does not have, which may be another library's."""
+    name = ufunc.__name__
+    if getattr(np, name, None) is ufunc:
+        refuse_call(f"np.{name}")
+    message = (
+        f"{name} is a ufunc and none of NumPy's: fgrad cannot follow it, and it would drop the gradient of a Tensor. "
+        f"fg.special has many of SciPy's functions; otherwise {_WAY_OUT}"
+    )
     raise TracerConversionError(at_user_line(message))
 
 

@@ -18,6 +18,7 @@ from fgrad.core.numpy_calls import (
     name_of,
     plan_call,
     refuse_call,
+    refuse_ufunc,
 )
 
 # Filled by fgrad.ops on import: NumPy's function or ufunc -> fgrad's function of the same meaning.
@@ -79,7 +80,7 @@ def _refuse_writing(ufunc: np.ufunc, method: str, options: dict[str, Any]) -> No
 def _call_with_options(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     counterpart = _find(UFUNC_COUNTERPARTS, ufunc)
     if counterpart is None:
-        refuse_call(f"np.{ufunc.__name__}")
+        refuse_ufunc(ufunc)
     further: dict[str, Any] = {}
     if not _SPECIAL_OPTIONS.issuperset(options):
         further = {key: value for key, value in options.items() if key not in _SPECIAL_OPTIONS}
