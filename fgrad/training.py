@@ -10,8 +10,8 @@ import attrs
 import numpy as np
 
 import fgrad as fg
-from fgrad import nn, random
-from fgrad.core.errors import FgradError, at_user_line
+from fgrad import data, nn, random
+from fgrad.core.errors import FgradError, at_user_line, with_article
 from fgrad.core.key import Key
 
 __all__ = [
@@ -178,7 +178,7 @@ def epoch(
         ``(train_state, EpochResult(error, loss))``.
 
     Raises:
-        TypeError: when there is an optimizer and no key.
+        TypeError: when there is an optimizer and no key, or a dataset in the place of the loader.
         ValueError: when the loader has no batches.
         NonFiniteLossError: as soon as a loss is NaN or infinite, naming the step; the last good train state is in the
             error. Training also checks its final parameters, so what it returns is finite.
@@ -197,6 +197,7 @@ def epoch(
     """
     if optimizer is not None:
         _require_training(optimizer, key)
+    _require_loader(loader, key)
     losses: list[float] = []
     correct = examples = 0
     for result in _steps(loader, model, train_state, optimizer, key):
@@ -222,6 +223,16 @@ def _require_training(optimizer: Any, key: Key | None) -> None:
             "    for i in range(epochs):\n"
             "        train_state, result = epoch(loader, model, train_state, optimizer, key=random.fold_in(key, i))\n"
             "or leave the optimizer out to evaluate"
+        )
+        raise TypeError(at_user_line(message))
+
+
+def _require_loader(loader: Any, key: Key | None) -> None:
+    # A dataset can be iterated over like a loader, and its samples would be taken for batches.
+    if not hasattr(loader, "epoch") and (key is not None or isinstance(loader, data.ArrayDataset)):
+        message = (
+            f"epoch takes a loader, and {with_article(type(loader))} is none: write "
+            f"epoch(data.DataLoader(dataset, batch_size=100), ...)"
         )
         raise TypeError(at_user_line(message))
 

@@ -204,6 +204,15 @@ def test_training_without_a_key(problem):
     assert "test_training.py" in str(caught.value)
 
 
+def test_a_dataset_in_the_place_of_the_loader(problem):
+    dataset, optimizer = shuffled(problem).dataset, optim.SGD()
+    message = r"epoch takes a loader, and an ArrayDataset is none: write epoch\(data\.DataLoader\(dataset, batch_size"
+    with pytest.raises(TypeError, match=message):
+        training.epoch(dataset, MODEL, start(optimizer))
+    with pytest.raises(TypeError, match=message):
+        training.epoch(dataset, MODEL, start(optimizer), optimizer, key=random.key(0))
+
+
 def test_an_optimizer_that_is_a_class(problem):
     with pytest.raises(TypeError, match=r"an optimizer and not its class: write optim.Adam\(\)"):
         training.epoch(shuffled(problem), MODEL, start(optim.Adam()), optim.Adam, key=random.key(0))
