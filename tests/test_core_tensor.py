@@ -419,3 +419,9 @@ def test_asarray_without_a_copy_keeps_the_dtype():
     assert fg.asarray(x, copy=False) is x
     with pytest.raises(ValueError, match="would have to copy"):
         fg.asarray(x, dtype="int8", copy=False)
+
+
+def test_the_transpose_of_a_vector_as_a_matrix_is_refused_by_its_own_name():
+    for transpose in (lambda x: x.mT, fg.matrix_transpose, np.linalg.matrix_transpose):
+        with pytest.raises(fg.errors.ShapeError, match=r"\[matrix_transpose\] a matrix has at least .* shape \(3,\)\n"):
+            transpose(fg.ones(3))

@@ -233,11 +233,18 @@ permute_dims = transpose
 def matrix_transpose(x: ArrayLike, /) -> Tensor:
     """The last two axes exchanged: the transpose of a matrix or of each matrix in a stack.
 
+    Raises:
+        ShapeError: when there are fewer than two axes.
+
     >>> import fgrad as fg
     >>> fg.matrix_transpose(fg.zeros((5, 2, 3))).shape
     (5, 3, 2)
     """
-    return swapaxes(x, -1, -2)
+    operand = as_operand(x)
+    if len(operand.shape) < 2:
+        message = f"[matrix_transpose] a matrix has at least two axes, and this has the shape {tuple(operand.shape)}"
+        raise ShapeError(at_user_line(message))
+    return swapaxes(operand, -1, -2)
 
 
 @stands_for(np.swapaxes)
