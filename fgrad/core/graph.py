@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from fgrad.core.bind import bind, staging
-from fgrad.core.errors import DtypeError, ShapeError, SourceLine, TreeError
+from fgrad.core.errors import DtypeError, ShapeError, SourceLine, TreeError, at_user_line
 from fgrad.core.key import Key
 from fgrad.core.primitive import Primitive
 from fgrad.core.pytree import Structure, flatten_up_to, register_static, unflatten
@@ -96,7 +96,7 @@ class Graph:
         """
         if self.in_structure is None or self.out_structure is None or self.captured:
             message = "this graph is not a whole function (it has captured values); use graph.evaluate(*inputs)"
-            raise TreeError(message)
+            raise TreeError(at_user_line(message))
         leaves = flatten_up_to(self.in_structure, args, "args")
         results = self.evaluate(*[leaf.words if isinstance(leaf, Key) else leaf for leaf in leaves])
         keyed = [Key(value) if position in self.out_keys else value for position, value in enumerate(results)]
@@ -106,7 +106,7 @@ class Graph:
         """The values of the outputs for these values of the inputs; differentiable, as any function is."""
         if len(values) != len(self.inputs):
             message = f"the graph has {len(self.inputs)} inputs, and {len(values)} values were given"
-            raise TreeError(message)
+            raise TreeError(at_user_line(message))
         environment: dict[Variable, Any] = {}
         # A value is dropped after its last use, so that a graph holds no more memory than it needs.
         for position, (variable, value) in enumerate(zip(self.inputs, values, strict=True)):
@@ -158,7 +158,7 @@ class Graph:
             for variable, aval in zip(equation.results, expected, strict=True):
                 if variable in defined:
                     message = f"{where} defines a variable a second time"
-                    raise ShapeError(message)
+                    raise ShapeError(at_user_line(message))
                 _require_fit(aval, variable.aval, where)
                 defined.add(variable)
         _require_defined(defined, self.outputs, "the outputs")
@@ -178,16 +178,16 @@ def _require_defined(defined: set[Variable], operands: Sequence[Operand], where:
     for operand in operands:
         if isinstance(operand, Variable) and operand not in defined:
             message = f"{where} use{'s' if where[-1] == ')' else ''} a variable that is not defined before"
-            raise ShapeError(message)
+            raise ShapeError(at_user_line(message))
 
 
 def _require_fit(expected: ShapeDtype, given: ShapeDtype, where: str) -> None:
     if expected.shape != given.shape:
         message = f"{where} has shape {given.shape} where {expected.shape} is expected"
-        raise ShapeError(message)
+        raise ShapeError(at_user_line(message))
     if expected.dtype != given.dtype or expected.weak != given.weak:
         message = f"{where} is {given} where {expected} is expected"
-        raise DtypeError(message)
+        raise DtypeError(at_user_line(message))
 
 
 def format_graph(graph: Graph) -> str:

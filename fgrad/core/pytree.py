@@ -130,9 +130,10 @@ def _flatten_dict(node: dict[Any, Any]) -> tuple[Sequence[Any], Any]:
         keys = sorted(node)
     except TypeError:
         message = (
-            f"the keys of a dict in a pytree must be sortable, so that equal dicts have equal structure: {list(node)}"
+            f"the keys of a dict in a pytree must be sortable, so that equal dicts have equal structure: {list(node)}; "
+            f"make them all strings, or all numbers"
         )
-        raise TreeError(message) from None
+        raise TreeError(at_user_line(message)) from None
     return [node[key] for key in keys], tuple(keys)
 
 
@@ -231,7 +232,7 @@ def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
     leaves = list(leaves)
     if len(leaves) != structure.num_leaves:
         message = f"the structure has {structure.num_leaves} leaves, and {len(leaves)} were given"
-        raise TreeError(message)
+        raise TreeError(at_user_line(message))
     return _unflatten_from(structure, iter(leaves))
 
 
