@@ -222,6 +222,25 @@ def test_a_traced_float_with_complex_and_integer_partners():
     assert traced(lambda x: x * fg.asarray(np.ones(2, "complex64")), 1.5).dtype == "complex64"
 
 
+@pytest.mark.parametrize(
+    "function",
+    [lambda z, c: z * c, lambda z, c: z**2 / c - z, lambda z, c: fg.where(True, -z, c), lambda z, c: (z + c) * 2.0],
+)
+def test_a_traced_python_complex_promotes_as_outside(function):
+    c = fg.asarray(np.complex64(2.0 + 1.0j))
+    f = lambda z: function(z, c)
+    assert f(1.5j).dtype == "complex64"
+    assert traced(f, 1.5j).dtype == "complex64"
+    out, tangent = fg.jvp(f, (1.5j,), (1.0j,))
+    assert (out.dtype, tangent.dtype) == ("complex64", "complex64")
+    assert fg.linearize(f, 1.5j)[1](1.0j).dtype == "complex64"
+    loss, gradient = fg.value_and_grad(lambda z: fg.abs(f(z)))(1.5j)
+    assert (loss.dtype, gradient.dtype, gradient.shape) == ("float32", "complex128", ())
+    derivative = fg.grad(f, holomorphic=True)(1.5j)
+    np.testing.assert_allclose(derivative, fg.grad(f, holomorphic=True)(fg.asarray(1.5j)), rtol=1e-6)
+    np.testing.assert_allclose(derivative, fg.jacfwd(f, holomorphic=True)(1.5j), rtol=1e-6)
+
+
 def test_gradients_of_python_floats_are_float64_scalars():
     narrow = fg.asarray(np.full(3, 2.0, "float32"))
     for f in (lambda x: fg.sum(narrow * x), lambda x: fg.sum(narrow**x), lambda x: fg.sum(x / narrow), lambda x: x * 2):

@@ -10,7 +10,9 @@ import numpy as np
 
 from fgrad.core.errors import NotDifferentiableError, at_user_line
 from fgrad.core.key import Key
+from fgrad.core.primal import is_inexact_value
 from fgrad.core.pytree import Structure, flatten, flatten_with_path
+from fgrad.core.shape import shape_dtype_of
 from fgrad.core.tensor import ConcreteTensor, Tensor
 from fgrad.transforms.calling import describe, function_name, parameter_name, traceable
 
@@ -56,7 +58,7 @@ def choose(
     positions = chosen_positions(argnums, len(args), function, transform)
     leaves, structure = flatten(tuple([args[position] for position in positions]))
     primals = [leaf if type(leaf) is ConcreteTensor else traceable(leaf) for leaf in leaves]
-    if any([primal is None or primal.dtype.kind not in "fc" for primal in primals if type(primal) is not float]):
+    if not all(map(is_inexact_value, primals)):
         _refuse_leaves(function, positions, args, derivative)
     return positions, primals, structure
 
@@ -107,7 +109,7 @@ def require_complex(function: Callable[..., Any], positions: list[int], args: tu
     for position in positions:
         for path, leaf in flatten_with_path(args[position])[0]:
             primal = traceable(leaf)
-            dtype = np.dtype(float) if primal is None or type(primal) is float else primal.dtype
+            dtype = np.dtype(float) if primal is None else shape_dtype_of(primal).dtype
             if dtype.kind != "c":
                 name = parameter_name(function, position) + path
                 message = (
@@ -123,8 +125,7 @@ def _refuse_leaves(
     for position in positions:
         name = parameter_name(function, position)
         for path, leaf in flatten_with_path(args[position])[0]:
-            primal = traceable(leaf)
-            if primal is None or (type(primal) is not float and primal.dtype.kind not in "fc"):
+            if not is_inexact_value(traceable(leaf)):
                 raise NotDifferentiableError(at_user_line(_explain_leaf(name + path, leaf, derivative)))
     message = "an argument is not differentiable"
     raise NotDifferentiableError(message)

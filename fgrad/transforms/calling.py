@@ -74,9 +74,7 @@ def leaf_paths(structure: Structure) -> list[str]:
 
 def traceable(leaf: Any) -> Any:
     """The leaf as a primal to trace: a Tensor, or the Python number as it is; None when it has no derivative."""
-    if type(leaf) in (float, complex):
-        return leaf if type(leaf) is float else to_tensor(leaf)
-    if isinstance(leaf, Tensor):
+    if isinstance(leaf, Tensor) or type(leaf) in (float, complex):
         return leaf
     if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "fc":
         return to_tensor(leaf)

@@ -319,6 +319,5 @@ def trace_inputs(leaves: list[Any]) -> tuple[TapeTrace, list[Any]]:
     tracers = []
     for leaf in leaves:
         primal = traceable(leaf)
-        traced = primal is not None and (type(primal) is float or primal.dtype.kind in "fc")
-        tracers.append(trace.new_input(primal) if traced else leaf)
+        tracers.append(trace.new_input(primal) if is_inexact_value(primal) else leaf)
     return trace, tracers
