@@ -196,6 +196,8 @@ def test_tangents_that_do_not_fit():
     assert "tangents[0]['w'] has dtype float32" in message
     assert "tangents" in message_of(fg.jvp, square, tree, ({"v": V},), error=fg.errors.TreeError)
     assert "fg.jvp(f, (x,), (v,))" in message_of(fg.jvp, f, X, V, error=TypeError)
+    message = message_of(fg.jvp, lambda x: x * 2.0, (1.5,), (1j,), error=fg.errors.DtypeError)
+    assert "tangents[0] has dtype complex128, and primals[0] has dtype float64" in message
 
 
 def test_a_direction_for_what_has_none():

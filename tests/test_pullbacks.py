@@ -390,6 +390,8 @@ def test_cotangents_that_do_not_fit_name_their_path():
         rebuilt(pullback)({"y": [V.astype("float32"), V]})
     with pytest.raises(errors.TreeError, match=r"cotangent\['y'\] has 1 entries where 2 are expected"):
         pullback({"y": [V]})
+    with pytest.raises(errors.DtypeError, match="cotangent has dtype complex128, and the output has dtype float64"):
+        fg.vjp(lambda x: x * 2.0, 1.5)[1](1j)
 
 
 def test_outputs_that_are_no_numbers_name_their_path():

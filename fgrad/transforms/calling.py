@@ -92,7 +92,7 @@ def fit_linear(leaf: Any, aval: ShapeDtype, where: str, of: str) -> Any:
         message = f"{where} has shape {value.shape}, and {of} has shape {aval.shape}"
         raise ShapeError(at_user_line(message))
     if value.dtype != aval.dtype:
-        if type(leaf) not in PYTHON_NUMBERS:
+        if type(leaf) not in PYTHON_NUMBERS or (type(leaf) is complex and aval.dtype.kind != "c"):
             message = f"{where} has dtype {value.dtype}, and {of} has dtype {aval.dtype}; convert it with astype"
             raise DtypeError(at_user_line(message))
         value = to_tensor(np.asarray(leaf, aval.dtype))
