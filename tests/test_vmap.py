@@ -214,6 +214,7 @@ def test_axes_that_are_no_prefix():
     assert "in_axes for 2 positional arguments" in message_of(fg.vmap(lambda x: x, in_axes=(0, 0)), X)
     message = message_of(fg.vmap(lambda p: p["w"], in_axes=({"v": 0},)), {"w": X})
     assert "in_axes[0] is not a prefix of p: p has the keys ['w'] and should have the keys ['v']" in message
+    assert message.count("test_vmap.py") == 1
     assert "out_axes is not a prefix" in message_of(fg.vmap(lambda x: x, out_axes=(0, 0)), X)
     assert "an axis is an integer" in message_of(fg.vmap, lambda x: x, in_axes="x", error=TypeError)
 

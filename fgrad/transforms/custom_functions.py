@@ -42,10 +42,7 @@ def align(structure: Structure, tree: Any, name: str) -> list[Any]:
     Raises:
         TreeError: when the tree parts from the structure; the message has the path, which starts with `name`.
     """
-    try:
-        found = flatten_up_to(structure, _fill(structure, tree), name)
-    except TreeError as error:
-        raise TreeError(at_user_line(error.args[0])) from None
+    found = flatten_up_to(structure, _fill(structure, tree), name)
     for position, leaf in enumerate(found):
         if not isinstance(leaf, (*NUMERIC, Key, _Zero)):
             message = f"{name}{leaf_paths(structure)[position]} is {describe(leaf)}, and should be a number or an array"
