@@ -243,6 +243,13 @@ def test_an_axis_size_that_is_none():
     assert fg.vmap(lambda: W, axis_size=np.int64(2))().shape == (2, *W.shape)
 
 
+@pytest.mark.parametrize("axis", [2, -3])
+def test_out_axes_that_a_result_does_not_have(axis):
+    for f in (random.split, lambda key: random.bits(key, (2,))):
+        message = message_of(fg.vmap(f, out_axes=axis), random.split(random.key(0), 3), error=fg.errors.ShapeError)
+        assert f"out_axes is {axis} for the result, which has no such axis" in message
+
+
 def test_errors_show_the_shapes_of_one_example():
     message = message_of(fg.vmap(lambda x, w: x @ w, in_axes=(0, None)), fg.ones((3, 2, 4)), fg.ones((5, 6)))
     assert "[matmul] on float64[2,4] and float64[5,6]" in message

@@ -15,6 +15,7 @@ from fgrad.core.bind import Tracer, raise_escaped
 from fgrad.core.errors import ShapeError, TreeError, at_user_line
 from fgrad.core.key import Key
 from fgrad.core.pytree import flatten, flatten_up_to, flatten_with_path, unflatten
+from fgrad.core.shape import Shape
 from fgrad.core.tensor import NUMERIC, to_tensor
 from fgrad.ops.shaping import moveaxis
 from fgrad.ops.structure import repeat_over_examples
@@ -225,8 +226,9 @@ def _leave(trace: BatchTrace, out: Any, out_axes: Any) -> Any:
 
 def _leave_leaf(trace: BatchTrace, leaf: Any, axis: int | None, path: str) -> Any:
     if isinstance(leaf, Key):
-        words = _leave_leaf(trace, leaf.words, None if axis is None else axis % (len(leaf.shape) + 1), path)
-        return Key(words)
+        # The last axis of the words is no axis of the keys.
+        place = None if axis is None else _require_place(axis, (trace.size, *leaf.shape), path)
+        return Key(_leave_leaf(trace, leaf.words, place, path))
     if not isinstance(leaf, NUMERIC):
         where = f" at {path}" if path else ""
         message = (
@@ -245,11 +247,16 @@ def _leave_leaf(trace: BatchTrace, leaf: Any, axis: int | None, path: str) -> An
             raise ShapeError(at_user_line(message))
         return leaf
     value: Any = leaf.batch if isinstance(leaf, BatchTracer) and own else repeat_over_examples(leaf, trace.size)
-    rank = len(value.shape)
-    if not -rank <= axis < rank:
+    place = _require_place(axis, value.shape, path)
+    return moveaxis(value, 0, place) if place else value
+
+
+def _require_place(axis: int, shape: Shape, path: str) -> int:
+    """The axis as a number from 0 on; ShapeError where a result of that shape, which counts the examples, has none."""
+    if not -len(shape) <= axis < len(shape):
         message = (
             f"vmap's out_axes is {axis} for the result{path}, which has no such axis: with that of the examples its "
-            f"shape is {value.shape}"
+            f"shape is {shape}"
         )
         raise ShapeError(at_user_line(message))
-    return value if axis in (0, -rank) else moveaxis(value, 0, axis)
+    return axis % len(shape)
