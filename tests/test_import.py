@@ -52,6 +52,15 @@ def test_using_fgrad_loads_nothing_heavy():
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_an_interpreter_that_counts_no_references():
+    code = (
+        "import json, sys\ndel sys.getrefcount\nimport fgrad as fg\n"
+        "gradient = fg.grad(lambda x: fg.sum(x * x * x))(fg.full(600_000, 2.0))\n"
+        "print(json.dumps([float(gradient[0]), float(gradient[-1])]))"
+    )
+    assert run(code) == [12.0, 12.0]
+
+
 def test_importing_fgrad_starts_no_thread():
     code = "import json, threading, fgrad\nprint(json.dumps(threading.active_count()))"
     assert run(code) == 1

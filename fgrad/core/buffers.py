@@ -55,7 +55,8 @@ def _count_references(buffers: _Buffers, place: int) -> int:
     return sys.getrefcount(buffers[place])
 
 
+# Not every interpreter counts references (PyPy does not). Without the lock of the interpreter a count is no promise
+# about what other threads do.
+_COUNTS_TELL: bool = hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambda: True)()
 # What is counted for a buffer that only a list refers to. Every array in its memory refers to it, a view of a view too.
-_IDLE = _count_references([np.empty(0, np.uint8)], 0)
-# Without the lock of the interpreter a count is no promise about what other threads do.
-_COUNTS_TELL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+_IDLE = _count_references([np.empty(0, np.uint8)], 0) if _COUNTS_TELL else 0
