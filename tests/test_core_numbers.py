@@ -156,6 +156,9 @@ ARITHMETIC = [
     abs,
     lambda x: x * x + x,
     lambda x: divmod(x, 2)[0],
+    lambda x: x.real * 2,
+    lambda x: x.imag + x,
+    lambda x: x.conjugate(),
 ]
 
 
@@ -239,6 +242,21 @@ def test_a_traced_python_complex_promotes_as_outside(function):
     derivative = fg.grad(f, holomorphic=True)(1.5j)
     np.testing.assert_allclose(derivative, fg.grad(f, holomorphic=True)(fg.asarray(1.5j)), rtol=1e-6)
     np.testing.assert_allclose(derivative, fg.jacfwd(f, holomorphic=True)(1.5j), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda z: z.real, lambda z: z.imag, lambda z: z.conjugate(), lambda z: z.real * z.imag - abs(z)]
+)
+def test_parts_of_a_traced_python_complex_are_python_numbers(function):
+    inside = traced(function, 1.5 - 2j)
+    assert type(inside) is type(function(1.5 - 2j))
+    assert inside == function(1.5 - 2j)
+    assert fg.make_graph(function)(1.5 - 2j)(1.5 - 2j) == inside
+    loss = lambda z: fg.real(function(z) * (1.0 + 0.5j))
+    expected = fg.grad(loss)(fg.asarray(1.5 - 2j))
+    np.testing.assert_allclose(fg.grad(loss)(1.5 - 2j), expected, rtol=1e-14)
+    along = [fg.jvp(loss, (1.5 - 2j,), (direction,))[1] for direction in (1.0 + 0j, 1j)]
+    np.testing.assert_allclose(along, [expected.real, -expected.imag], rtol=1e-14)
 
 
 def test_gradients_of_python_floats_are_float64_scalars():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fgrad.core.bind import bind1, bind2, make_operator, make_unary_operator
+from fgrad.core.bind import bind1, bind2, is_weak, make_operator, make_unary_operator
 from fgrad.core.buffers import MANY_ELEMENTS, empty_array
 from fgrad.core.errors import refuse_out
 from fgrad.core.methods import operations
@@ -19,6 +20,7 @@ from fgrad.ops.declare import batch_elementwise, elementwise, stands_for, ufunc_
 from fgrad.ops.logic import equal
 from fgrad.ops.selection import where
 from fgrad.ops.special_values import COUNTING_LIMIT, all_finite, count_nonzero, evaluate_floor_divide
+from fgrad.ops.staged import as_number
 from fgrad.ops.structure import convert, real_p
 
 __all__ = [
@@ -459,6 +461,16 @@ conj_p = register(
     )
 )
 
+
+def _make_method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of numbers as of tensors, such as ``x.real``: the function, but of a Python number a Python number."""
+
+    def method(x: Any) -> Any:
+        return as_number(function(x)) if is_weak(x) else function(x)
+
+    return method
+
+
 operations.accumulate = _accumulate
 operations.add = make_operator(add_p)
 operations.subtract = make_operator(subtract_p)
@@ -469,6 +481,6 @@ operations.remainder = make_operator(remainder_p)
 operations.negative = make_unary_operator(negative_p)
 operations.positive = make_unary_operator(positive_p)
 operations.abs = make_unary_operator(abs_p)
-operations.real = real
-operations.imag = imag
-operations.conj = conj
+operations.real = _make_method(real)
+operations.imag = _make_method(imag)
+operations.conj = _make_method(conj)
