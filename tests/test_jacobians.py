@@ -479,6 +479,13 @@ def test_reverse_mode_by_complex_arguments_gives_the_gradient_of_each_output():
         fg.hessian(lambda p: fg.sum(fg.abs(p["z"]) ** 2))({"z": z})
 
 
+def test_hessian_matrix_names_the_complex_argument():
+    f = lambda x, p: x * fg.abs(fg.sum(p["z"]))
+    with pytest.raises(errors.NotDifferentiableError, match=r"p\['z'\] is complex128\[2\]: pass the real") as caught:
+        fg.hessian_matrix(f, argnums=1)(1.0, {"z": fg.asarray([1j, 2j])})
+    assert "holomorphic" not in str(caught.value)
+
+
 def test_forward_mode_gives_complex_outputs_by_real_arguments():
     def function(t):
         return {"circle": fg.exp(1j * t), "t": t}

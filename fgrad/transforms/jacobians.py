@@ -16,7 +16,7 @@ from fgrad.core.dual import open_dual
 from fgrad.core.errors import NotDifferentiableError, ShapeError, at_user_line
 from fgrad.core.key import Key
 from fgrad.core.primal import is_inexact_value
-from fgrad.core.pytree import Structure, flatten, unflatten
+from fgrad.core.pytree import Structure, flatten, flatten_with_path, unflatten
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import Tensor, adopt
 from fgrad.ops.indexing import getitem
@@ -227,7 +227,7 @@ def hessian_matrix(
         A function of the same arguments that returns a matrix of shape (n, n), for n elements.
 
     Raises:
-        NotDifferentiableError: as `grad`; `hessian` is the function for several outputs.
+        NotDifferentiableError: as `grad`, and for a complex leaf; `hessian` is the function for several outputs.
 
     >>> import fgrad as fg
     >>> fg.hessian_matrix(lambda p: p["a"] ** 2 * fg.sum(p["b"]))({"a": 3.0, "b": fg.asarray([1.0, 2.0])})
@@ -243,6 +243,8 @@ def hessian_matrix(
     def matrix(*args: P.args, **kwargs: P.kwargs) -> Any:
         positions, primals, structure = choose(function, argnums, args, "hessian_matrix", "Hessian")
         vector, restore = ravel_tree(unflatten(structure, primals))
+        if vector.dtype.kind == "c":
+            _refuse_complex(function, positions, args)
         call = with_arguments(function, args, kwargs, positions)
         gradient = value_and_gradient_of(
             lambda flat: call(*restore(flat)), 0, has_aux=has_aux, transform="hessian_matrix"
@@ -255,6 +257,18 @@ def hessian_matrix(
         return _forward(_Call(gradient_first, 0, has_aux, size, "hessian_matrix", function))(vector)
 
     return matrix
+
+
+def _refuse_complex(function: Callable[..., Any], positions: list[int], args: tuple[Any, ...]) -> None:
+    for position in positions:
+        for path, leaf in flatten_with_path(args[position])[0]:
+            aval = shape_dtype_of(leaf)
+            if aval.dtype.kind == "c":
+                message = (
+                    f"hessian_matrix differentiates by real arguments; {parameter_name(function, position)}{path} is "
+                    f"{aval}: pass the real and the imaginary part"
+                )
+                raise NotDifferentiableError(at_user_line(message))
 
 
 def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
