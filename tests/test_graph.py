@@ -147,6 +147,9 @@ def test_a_graph_demands_the_arguments_it_was_made_for():
         graph({"x": fg.asarray(X.astype("float32"))}, 2.0)
     with pytest.raises(DtypeError, match=r"input 1 is float64\[\] where float64\*\[\] is expected"):
         graph({"x": fg.asarray(X)}, np.float64(2.0))
+    for other in ([1.0, 2.0], "2.0", None):
+        with pytest.raises(DtypeError, match=rf"input 1 is of type {type(other).__name__} where float64\*\[\] is"):
+            graph({"x": fg.asarray(X)}, other)
     with pytest.raises(TreeError, match=r"has 2 inputs, and 1 values were given\n  at .*test_graph\.py"):
         graph.evaluate(fg.asarray(X))
 

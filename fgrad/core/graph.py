@@ -110,7 +110,7 @@ class Graph:
         environment: dict[Variable, Any] = {}
         # A value is dropped after its last use, so that a graph holds no more memory than it needs.
         for position, (variable, value) in enumerate(zip(self.inputs, values, strict=True)):
-            _require_fit(variable.aval, shape_dtype_of(value), f"input {position}")
+            _require_fit(variable.aval, _type_of_input(value, variable.aval, position), f"input {position}")
             environment[variable] = value
         values, value = (), None
         outer = staging.source
@@ -179,6 +179,14 @@ def _require_defined(defined: set[Variable], operands: Sequence[Operand], where:
         if isinstance(operand, Variable) and operand not in defined:
             message = f"{where} use{'s' if where[-1] == ')' else ''} a variable that is not defined before"
             raise ShapeError(at_user_line(message))
+
+
+def _type_of_input(value: Any, expected: ShapeDtype, position: int) -> ShapeDtype:
+    try:
+        return shape_dtype_of(value)
+    except AttributeError:
+        message = f"input {position} is of type {type(value).__name__} where {expected} is expected"
+        raise DtypeError(message) from None
 
 
 def _require_fit(expected: ShapeDtype, given: ShapeDtype, where: str) -> None:
