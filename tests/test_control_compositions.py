@@ -284,3 +284,34 @@ def test_pullbacks_leave_vmap(f, plain, through_graph):
     found = fg.vmap(lambda pullback, u: pullback(u))(pullbacks, fg.ones(4))
     parts = [both(plain)(W, x) for x in XS]
     assert_same(found, fg.tree.map(lambda *leaves: fg.stack(leaves), *parts))
+
+
+# Directions that are Python numbers, or stand for them: the graphs of derivatives take arrays.
+
+OF_NUMBERS = {
+    "branches": lambda x: fg.cond(x > 0, fg.sin, fg.cos, x),
+    "number carried": lambda x: fg.scan(lambda c, _: (c * 0.5, c), x, length=3)[0] + fg.sin(x),
+    "bounded": lambda x: fg.while_loop(lambda c: c < 3.0, lambda c: c + fg.exp(x), x, max_steps=4),
+    "checkpointed": fg.checkpoint(fg.sin),
+}
+
+
+@pytest.mark.parametrize("run", [eager, staged])
+@pytest.mark.parametrize("f", OF_NUMBERS.values(), ids=OF_NUMBERS)
+def test_directions_of_numbers(f, run):
+    pushed = lambda x, v: fg.jvp(f, (x,), (v,))[1]
+    mapped = lambda x, v: fg.linearize(f, x)[1](v)
+    pulled = lambda x, u: fg.vjp(f, x)[1](u)[0]
+    expected = 2.0 * fg.grad(f)(0.7)
+    for apply in (pushed, mapped, pulled):
+        assert_same(run(apply)(0.7, 2.0), expected)
+        assert_same(run(lambda x, apply=apply: apply(x, 2 * x / 0.7))(0.7), expected)
+        assert_same(fg.jvp(lambda v, apply=apply: apply(0.7, v), (2.0,), (1.0,))[0], expected)
+
+
+def test_direction_of_a_number_in_single_precision():
+    f = lambda x, v: fg.jvp(fg.sin, (x,), (v,))[1]
+    x = fg.asarray(0.0, dtype="float32")
+    assert_same(staged(f)(x, 2.0), f(x, 2.0))
+    with pytest.raises(fg.errors.DtypeError, match="has dtype complex128, and primals"):
+        f(x, 2j)

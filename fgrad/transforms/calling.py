@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fgrad.core.bind import Trace, Tracer
+from fgrad.core.bind import Trace, Tracer, is_weak
 from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line, with_article
 from fgrad.core.key import Key
 from fgrad.core.primal import lower
 from fgrad.core.pytree import Structure, flatten_with_path, unflatten
-from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, shape_dtype_of
+from fgrad.core.shape import ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import NUMERIC, Tensor, to_tensor
+from fgrad.ops.shaping import astype
 
 __all__ = [
     "describe",
@@ -84,6 +85,8 @@ def traceable(leaf: Any) -> Any:
 def fit_linear(leaf: Any, aval: ShapeDtype, where: str, of: str) -> Any:
     """A tangent or cotangent as a Tensor of the shape and dtype of what it belongs to.
 
+    A Python number is converted, and so is what stands for one: the graphs of derivatives are made for arrays.
+
     Raises:
         ShapeError, DtypeError: when it has another.
     """
@@ -91,11 +94,11 @@ def fit_linear(leaf: Any, aval: ShapeDtype, where: str, of: str) -> Any:
     if value.shape != aval.shape:
         message = f"{where} has shape {value.shape}, and {of} has shape {aval.shape}"
         raise ShapeError(at_user_line(message))
+    if is_weak(leaf) and value.dtype.kind in ("b", "i", "f", aval.dtype.kind):
+        return astype(value, aval.dtype)
     if value.dtype != aval.dtype:
-        if type(leaf) not in PYTHON_NUMBERS or (type(leaf) is complex and aval.dtype.kind != "c"):
-            message = f"{where} has dtype {value.dtype}, and {of} has dtype {aval.dtype}; convert it with astype"
-            raise DtypeError(at_user_line(message))
-        value = to_tensor(np.asarray(leaf, aval.dtype))
+        message = f"{where} has dtype {value.dtype}, and {of} has dtype {aval.dtype}; convert it with astype"
+        raise DtypeError(at_user_line(message))
     return value
 
 

@@ -116,7 +116,7 @@ def fit_tangents(primals: Sequence[ShapeDtype | str], structure: Structure, tang
 
 
 def _fits(tangent: Tensor, primal: ShapeDtype) -> bool:
-    return tangent.shape == primal.shape and tangent.dtype == primal.dtype
+    return tangent.shape == primal.shape and tangent.dtype == primal.dtype and not tangent.weak
 
 
 def _fit_tangent(tangent: Any, primal: ShapeDtype | str, path: str) -> Any:

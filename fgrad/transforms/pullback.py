@@ -101,7 +101,7 @@ class Pullback:
 
 
 def _fits(leaf: Any, aval: ShapeDtype) -> bool:
-    return isinstance(leaf, Tensor) and leaf.shape == aval.shape and leaf.dtype == aval.dtype
+    return isinstance(leaf, Tensor) and leaf.shape == aval.shape and leaf.dtype == aval.dtype and not leaf.weak
 
 
 @attrs.frozen
