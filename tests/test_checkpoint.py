@@ -274,6 +274,23 @@ def test_nestings(nesting):
     np.testing.assert_allclose(fg.linearize(f, X)[1](Y), fg.jvp(inner, (X,), (Y,))[1], rtol=1e-14)
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_rule_of_a_custom_jvp_may_push_through_one(depth):
+    # Of the two that the rule returns only the tangent depends on the tangents, staged and batched too.
+    pushed = inner
+    for _ in range(depth):
+        pushed = fg.checkpoint(pushed)
+    f = fg.custom_jvp(inner)
+    f.defjvp(lambda primals, tangents: fg.jvp(pushed, primals, tangents))
+    x = fg.asarray(X)
+    expected = fg.grad(total(inner))(x)
+    over_rows = lambda x: fg.sum(fg.map(f, x, batch_size=2))
+    for transformed in (f, fg.checkpoint(f), fg.make_graph(f)(x), fg.vmap(f), over_rows):
+        gradient = fg.grad(total(transformed))
+        np.testing.assert_allclose(gradient(x), expected, rtol=1e-14)
+        np.testing.assert_allclose(fg.make_graph(gradient)(x)(x), expected, rtol=1e-14)
+
+
 def test_with_a_custom_vjp_inside():
     check_grads(fg.checkpoint(PULLED), (X,), order=2, modes=("rev",))
 

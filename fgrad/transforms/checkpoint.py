@@ -176,20 +176,17 @@ def _dual(primals: list[Any], tangents: list[Any], *, graph: Graph) -> tuple[Seq
     given = [tangent for tangent in tangents if tangent is not None]
     derivative = jvp_graph(graph, [tangent is not None for tangent in tangents])
     count = len(graph.outputs)
-    if _level(given) <= _level(primals):
+    if not any(isinstance(tangent, Tracer) for tangent in given):
         results = bind(checkpoint_p, *primals, *given, graph=derivative)
         out, found = results[:count], results[count:]
     else:
-        # The tangents belong to a program that is being written (linearize): the results must not.
+        # The tangents may belong to a program that is being written (linearize), or to the tape of a custom_jvp rule:
+        # the results must not, and of one operation all results would.
         out = bind(checkpoint_p, *primals, graph=graph)
         found = bind(checkpoint_p, *primals, *given, graph=derivative.pick(range(count, len(derivative.outputs))))
     remaining = iter(found)
     inexact = [operand.aval.dtype.kind in "fc" for operand in graph.outputs]
     return out, [next(remaining) if own else None for own in inexact]
-
-
-def _level(values: Sequence[Any]) -> int:
-    return max([value._trace.level for value in values if isinstance(value, Tracer)], default=0)
 
 
 def _batch(
