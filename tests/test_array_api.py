@@ -387,6 +387,24 @@ def test_a_boolean_scalar_selects_all_or_nothing():
     assert np.asarray(fg.grad(lambda x: fg.sum(x[True] * 2))(fg.ones(2))).tolist() == [2.0, 2.0]
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (0, 2)])
+@pytest.mark.parametrize("mask", [True, np.False_])
+@pytest.mark.parametrize("name", ["set", "add", "multiply", "min", "max"])
+def test_updates_at_a_boolean_scalar_take_what_it_selects(shape, mask, name):
+    x = np.arange(6.0)[: int(np.prod(shape))].reshape(shape)
+    t = fg.asarray(x)
+    for values in (5.0, x[mask] + 5.0):
+        expected = x.copy()
+        if name == "set":
+            expected[mask] = values
+        else:
+            getattr(np, {"min": "minimum", "max": "maximum"}.get(name, name)).at(expected, mask, values)
+        update = lambda t, values=values: getattr(t.at[mask], name)(values)
+        for found in (update(t), fg.make_graph(update)(t)(t)):
+            np.testing.assert_array_equal(found, expected, strict=True)
+    assert repr(t.at[mask]) == f"<updates of a tensor of shape {shape}>"
+
+
 def test_a_mask_of_length_0_selects_nothing():
     x = np.ones((2, 3))
     for shape in [(0,), (0, 3), (2, 0)]:

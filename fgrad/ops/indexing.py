@@ -313,10 +313,14 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     else:
         operand = as_operand(x)
     if type(index) not in _NO_MASKS and _is_boolean_scalar(index):
-        # A mask of no axes selects x as a whole or not at all: along a new axis, as every mask makes one.
-        operand, index = reshape(operand, (1, *operand.shape)), slice(int(bool(index)))
+        operand, (index,) = _along_mask(operand, index)
     place, arrays = make_index(index, operand.shape)
     return bind(getitem_p, operand, *arrays, index=place)
+
+
+def _along_mask(x: Any, mask: Any) -> tuple[Any, tuple[slice]]:
+    # A mask of no axes selects x as a whole or not at all: along a new axis, as every mask makes one.
+    return reshape(x, (1, *x.shape)), (slice(int(bool(mask))),)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -330,12 +334,16 @@ class IndexUpdate:
 
     _x: Any
     _index: Any = None
+    # The shape of the result where `_x` has one more axis: that of a mask of no axes.
+    _shape: Shape | None = None
 
     def __getitem__(self, index: Any) -> IndexUpdate:
+        if type(index) not in _NO_MASKS and _is_boolean_scalar(index):
+            return IndexUpdate(*_along_mask(self._x, index), self._x.shape)
         return IndexUpdate(self._x, (index,))
 
     def __repr__(self) -> str:
-        return f"<updates of a tensor of shape {self._x.shape}>"
+        return f"<updates of a tensor of shape {self._x.shape if self._shape is None else self._shape}>"
 
     def get(self) -> Tensor:
         """``x[index]``."""
@@ -349,7 +357,7 @@ class IndexUpdate:
         Tensor([0., 5., 0.], dtype=float64)
         """
         index, arrays, fitted = self._prepare(values)
-        return bind(setitem_p, self._x, fitted, *arrays, index=index)
+        return self._finish(bind(setitem_p, self._x, fitted, *arrays, index=index))
 
     def add(self, values: ArrayLike) -> Tensor:
         """x with ``x[index] += values``, every value added where an index repeats.
@@ -359,7 +367,8 @@ class IndexUpdate:
         Tensor([ 0., 10.,  0.], dtype=float64)
         """
         index, arrays, fitted = self._prepare(values)
-        return add(self._x, bind(scatter_add_p, fitted, *arrays, index=index, shape=tuple(self._x.shape)))
+        sums = bind(scatter_add_p, fitted, *arrays, index=index, shape=tuple(self._x.shape))
+        return self._finish(add(self._x, sums))
 
     def multiply(self, values: ArrayLike) -> Tensor:
         """x with ``x[index] *= values``."""
@@ -379,11 +388,12 @@ class IndexUpdate:
             raise IndexingError(at_user_line(message))
         return self._index[0]
 
+    def _finish(self, result: Any) -> Tensor:
+        found: Tensor = result if self._shape is None else reshape(result, self._shape)
+        return found
+
     def _prepare(self, values: ArrayLike) -> tuple[Index, list[Any], Tensor]:
-        place = self._place()
-        if type(place) not in _NO_MASKS and _is_boolean_scalar(place):
-            place = ... if place else slice(0)  # all of x, or nothing
-        index, arrays = make_index(place, self._x.shape)
+        index, arrays = make_index(self._place(), self._x.shape)
         x_aval = shape_dtype_of(self._x)
         operand = values if type(values) in PYTHON_NUMBERS else as_operand(values)
         promoted = result_dtype(ShapeDtype(x_aval.shape, x_aval.dtype), shape_dtype_of(operand))
@@ -409,7 +419,7 @@ class IndexUpdate:
         # Each round takes one value for each place, so that a place named twice is combined twice.
         index, arrays, fitted = self._prepare(values)
         if not arrays:
-            return _combine_at(self._x, combine, fitted, arrays, index)
+            return self._finish(_combine_at(self._x, combine, fitted, arrays, index))
         if any(isinstance(array, Tracer) for array in arrays):
             message = (
                 "x.at[i].multiply, .min and .max need an index with known values, to treat repeated places rightly; "
