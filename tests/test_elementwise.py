@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -129,3 +130,29 @@ def test_dtypes_without_the_function_are_named():
         fg.ldexp(fg.asarray([1.0]), fg.asarray([1.0]))
     with pytest.raises(DtypeError, match=r"\[isposinf\]"):
         fg.isposinf(fg.asarray([1j]))
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_clip_has_the_values_and_dtypes_of_numpy(traced):
+    values = [np.array([1, 2, 3], "int8"), np.array([True, False, True]), np.array([1, np.nan, 3], "float32")]
+    limits = [
+        None,
+        0,
+        1.5,
+        np.nan,
+        np.float32(np.nan),
+        np.array([np.nan, 1, 2], "float32"),
+        np.array([2, 1, 2], "int16"),
+    ]
+    for x, low, high in itertools.product(values, limits, limits):
+        if low is None and high is None:
+            continue
+        clip = lambda x, low=low, high=high: fg.clip(x, low, high)
+        found = fg.make_graph(clip)(x)(x) if traced else clip(x)
+        np.testing.assert_array_equal(found, np.clip(x, low, high), strict=True)
+
+
+def test_a_limit_that_is_nan_takes_the_cotangent():
+    x, low = fg.asarray([1.0, 2.0]), fg.asarray([np.nan, 0.0])
+    by_x, by_low = fg.grad(lambda x, low: fg.sum(fg.clip(x, low, 5.0)), argnums=(0, 1))(x, low)
+    assert (by_x.tolist(), by_low.tolist()) == ([0.0, 1.0], [1.0, 0.0])

@@ -6,15 +6,15 @@ from typing import Any, overload
 
 import numpy as np
 
-from fgrad.core.bind import bind, bind1, bind2
+from fgrad.core.bind import bind, bind1, bind2, is_weak
 from fgrad.core.errors import ShapeError, at_user_line, refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
-from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype
+from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
 from fgrad.ops.arguments import as_operand
 from fgrad.ops.declare import batch_elementwise, elementwise, stands_for, ufunc_shape_rule
-from fgrad.ops.logic import equal, greater, less
+from fgrad.ops.logic import equal, greater, isnan, less, logical_or
 from fgrad.ops.structure import unbroadcast
 
 __all__ = ["clip", "maximum", "minimum", "relu", "where"]
@@ -154,8 +154,15 @@ def relu(x: ArrayLike, /) -> Tensor:
     return bind1(relu_p, x)
 
 
-# Untraced, numbers as limits need no tensors in between.
-_LIMITS = frozenset((*PYTHON_NUMBERS, type(None)))
+def _is_beyond(compare: Any, x: Any, limit: Any) -> Any:
+    # A limit that is NaN is what is returned, as in NumPy.
+    if type(limit) in PYTHON_NUMBERS:
+        return True if type(limit) in (float, complex) and np.isnan(limit) else compare(x, limit)
+    return logical_or(compare(x, limit), isnan(limit)) if limit.dtype.kind in "fc" else compare(x, limit)
+
+
+# Untraced, real numbers as limits of real numbers need no tensors in between.
+_LIMITS = frozenset((int, float, type(None)))
 
 
 def _evaluate_clip(x: Any, low: Any, high: Any) -> Any:
@@ -178,7 +185,8 @@ def clip(
     """x limited to the range from `min` to `max`, elementwise with broadcasting; None leaves a side open.
 
     The derivative by x is 1 inside the range and at its edges, 0 outside, where the edge takes the cotangent. When min
-    exceeds max the result is max. `a_min` and `a_max` are NumPy's older names of the limits.
+    exceeds max the result is max; it is NaN where x or a limit is. `a_min` and `a_max` are NumPy's older names of the
+    limits.
 
     >>> import fgrad as fg
     >>> fg.clip(fg.asarray([-1.0, 0.5, 2.0]), 0.0, 1.0)
@@ -186,15 +194,22 @@ def clip(
     """
     if out is not None:
         refuse_out("fg.clip")
-    low = a_min if min is None else min
-    high = a_max if max is None else max
+    low, high = [
+        limit if limit is None or type(limit) in PYTHON_NUMBERS else as_operand(limit)
+        for limit in (a_min if min is None else min, a_max if max is None else max)
+    ]
     limited: Any = as_operand(x)
-    if type(limited) is ConcreteTensor and type(low) in _LIMITS and type(high) in _LIMITS:
+    quick = type(low) in _LIMITS and type(high) in _LIMITS and low == low and high == high  # noqa: PLR0124 - no NaN
+    if quick and type(limited) is ConcreteTensor and limited._array.dtype.kind == "f":
         return adopt(np.asarray(_evaluate_clip(limited._array, low, high)))
+    if low is not None and high is not None and not is_weak(limited):
+        # The three promote together: a number between two arrays must not widen the first.
+        dtype = result_dtype(shape_dtype_of(limited), shape_dtype_of(low), shape_dtype_of(high))
+        limited = limited if limited.dtype == dtype else operations.astype(limited, dtype)
     if low is not None:
-        limited = where(less(limited, low), low, limited)
+        limited = where(_is_beyond(less, limited, low), low, limited)
     if high is not None:
-        limited = where(greater(limited, high), high, limited)
+        limited = where(_is_beyond(greater, limited, high), high, limited)
     return limited if isinstance(limited, Tensor) else where(True, limited, limited)
 
 
