@@ -216,6 +216,24 @@ def test_options_mean_what_numpy_means(function):
         assert isinstance(while_tracing(function), fg.Tensor)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "bool", "float32", "float64", "complex64"])
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("linear_ramp", {"end_values": (120, 2.7)}),
+        ("median", {"stat_length": 2}),
+        ("mean", {"stat_length": 2}),
+        ("reflect", {"reflect_type": "odd"}),
+    ],
+)
+def test_traced_padding_gives_the_bits_of_numpy(mode, options, dtype):
+    x = np.array([0, 100, 3, 7]).astype(dtype)
+    if (mode, dtype) == ("reflect", "bool"):
+        pytest.skip("booleans cannot be subtracted")
+    pad = lambda x: fg.pad(x, (5, 9), mode, **options)
+    np.testing.assert_array_equal(fg.make_graph(pad)(x)(x), np.pad(x, (5, 9), mode, **options), strict=True)
+
+
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "float32"])
 @pytest.mark.parametrize("mode", ["mean", "median", "linear_ramp", "maximum"])
 def test_padding_rounds_as_numpy_does(mode, dtype):

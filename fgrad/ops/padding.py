@@ -87,9 +87,11 @@ def pad(
         if not before and not after:
             continue
         if mode in ("constant", "empty", "linear_ramp"):
-            values = end_values if mode == "linear_ramp" else constant_values
-            border = _ramp if mode == "linear_ramp" else _constant
-            low, high = (_value_of(values, result, axis, side) for side in (0, 1))
+            ramp = mode == "linear_ramp"
+            values, dtype, border = (
+                (end_values, _wide(result.dtype), _ramp) if ramp else (constant_values, result.dtype, _constant)
+            )
+            low, high = (_value_of(values, result.ndim, axis, side, dtype) for side in (0, 1))
             parts = [border(result, axis, before, low, 0), border(result, axis, after, high, 1)]
             result = concatenate([parts[0], result, parts[1]], axis)
             continue
@@ -146,11 +148,16 @@ def _per_axis(given: Any, rank: int, name: str) -> Any:
     return broadcast(values, (rank, 2)) if isinstance(values, Tensor) else np.broadcast_to(values, (rank, 2))
 
 
-def _value_of(given: Any, x: Tensor, axis: int, side: int) -> Any:
-    """The value for one side of one axis, in the dtype of x."""
-    values = _per_axis(0 if given is None else given, x.ndim, "the border's value")
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that NumPy computes a ramp in: one of integers would overflow."""
+    return np.result_type(dtype, np.float64)
+
+
+def _value_of(given: Any, rank: int, axis: int, side: int, dtype: np.dtype[Any]) -> Any:
+    """The value for one side of one axis."""
+    values = _per_axis(0 if given is None else given, rank, "the border's value")
     value = getitem(values, (axis, side)) if isinstance(values, Tensor) else values[axis, side]
-    return convert(value, x.dtype) if isinstance(value, Tensor) else np.asarray(value).astype(x.dtype)
+    return convert(value, dtype) if isinstance(value, Tensor) else np.asarray(value).astype(dtype)
 
 
 def _with_length(x: Tensor, axis: int, length: int) -> tuple[int, ...]:
@@ -170,11 +177,10 @@ def _ramp(x: Tensor, axis: int, width: int, end: Any, side: int) -> Tensor:
     if not length:
         message = f"[pad] axis {axis} of shape {x.shape} is empty: only 'constant' and 'empty' can extend it"
         raise ShapeError(at_user_line(message))
-    edge = _part(x, axis, length - 1, length) if side else _part(x, axis, 0, 1)
+    edge: Any = convert(_part(x, axis, length - 1, length) if side else _part(x, axis, 0, 1), _wide(x.dtype))
     steps = np.arange(width)[::-1] if side else np.arange(width)
-    fraction = (steps / max(width, 1)).reshape(_with_length_of_ones(x.ndim, axis, width))
-    values: Any = (edge - end) * fraction + end
-    return convert(values if is_inexact(x.dtype) else floor(values), x.dtype)
+    values: Any = steps.reshape(_with_length_of_ones(x.ndim, axis, width)) * ((edge - end) / max(width, 1)) + end
+    return convert(floor(values) if x.dtype.kind in "iu" else values, x.dtype)
 
 
 def _with_length_of_ones(rank: int, axis: int, length: int) -> tuple[int, ...]:
@@ -214,7 +220,7 @@ def _pad_by_statistic(x: Tensor, axis: int, widths: tuple[int, int], mode: str, 
     for chunk, width in zip(chunks, widths, strict=True):
         value = _STATISTICS[mode](chunk, axis)
         if value.dtype != x.dtype:
-            value = convert(value if is_inexact(x.dtype) else rint(value), x.dtype)
+            value = convert(rint(value) if x.dtype.kind in "iu" else value, x.dtype)
         borders.append(broadcast(value, _with_length(x, axis, width)))
     return concatenate([borders[0], x, borders[1]], axis)
 
@@ -240,7 +246,12 @@ def _reflect_oddly(x: Tensor, axis: int, widths: tuple[int, int], *, symmetric: 
         places = np.arange(start, stop) - turn * period
         if turn % 2:
             values: Any = 2 * last - take(x, length - 1 - places, axis)
-            parts.append(values if turn == 1 else values + (turn - 1) * slope)
+            parts.append(values if turn == 1 else values + _factor(turn - 1, x) * slope)
         else:
-            parts.append(take(x, places, axis) + turn * slope)
+            parts.append(take(x, places, axis) + _factor(turn, x) * slope)
     return reshape(concatenate(parts, axis), _with_length(x, axis, length + before + after))
+
+
+def _factor(turns: int, x: Tensor) -> Any:
+    # Unsigned integers count modulo the powers of two: as such a negative number is one of them.
+    return np.asarray(turns).astype(x.dtype)
