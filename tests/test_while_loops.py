@@ -275,6 +275,10 @@ def test_the_counter_is_what_lower_is(run):
     assert_same(run(lambda: fg.fori_loop(0, 3, body, 0))(), 3)
     assert_same(run(lambda: fg.fori_loop(np.int8(0), 3, body, 0))(), fg.asarray(3, "int8"))
     assert_same(run(lambda: fg.fori_loop(0, fg.asarray(3), body, 0))(), 3)
+    # A counter that ended below its end would start again from 0.
+    total = lambda lower, upper: fg.fori_loop(lower, upper, lambda i, c: c + i, fg.asarray(0))
+    assert_same(run(total)(fg.asarray(250, "uint8"), fg.asarray(260)), fg.asarray(sum(range(250, 260))))
+    assert_same(run(lambda: total(np.uint8(250), 255))(), fg.asarray(sum(range(250, 255)), "int64"))
     if run is staged:
         assert set(kinds) == {(np.dtype("int64"), True), (np.dtype("int8"), False)}
     else:
@@ -396,6 +400,8 @@ def test_the_rule_of_the_primitive_checks_its_operands(change, message):
             r"lower is float64\*\[\], and it must be an int",
         ),
         (lambda x: fg.fori_loop(0, x, lambda i, c: c, x), ShapeError, r"upper has shape \(3,\)"),
+        (lambda x: fg.fori_loop(np.uint8(250), 300, lambda i, c: c, x), DtypeError, r"uint8\[\] and upper 300"),
+        (lambda x: fg.fori_loop(np.uint64(0), fg.asarray(3), lambda i, c: c, x), DtypeError, r"lower is uint64"),
         (lambda x: fg.fori_loop(0, True, lambda i, c: c, x), DtypeError, r"upper is bool\*\[\]"),
         (lambda x: fg.fori_loop(0, 3, 1, x), TypeError, r"body_fun is an int, not a function: fg\.fori_loop\(lower"),
     ],

@@ -11,14 +11,14 @@ import numpy as np
 
 from fgrad.core.batching import BatchTracer
 from fgrad.core.bind import Tracer, bind, bind_creation
-from fgrad.core.errors import NotDifferentiableError, ShapeError, TracerConversionError, at_user_line
+from fgrad.core.errors import DtypeError, NotDifferentiableError, ShapeError, TracerConversionError, at_user_line
 from fgrad.core.graph import Graph, Variable
 from fgrad.core.graph_rules import batch_graph
 from fgrad.core.key import Key
 from fgrad.core.primal import PrimalTracer
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.reuse import rehearsal
-from fgrad.core.shape import ShapeDtype, shape_dtype_of
+from fgrad.core.shape import ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.staging import stage, stage_closed
 from fgrad.ops.control_flow import bind_cond, select_examples
 from fgrad.ops.declare import batch_size
@@ -41,7 +41,7 @@ from fgrad.ops.staged import (
     settle,
     split,
 )
-from fgrad.ops.structure import repeat_over_examples
+from fgrad.ops.structure import convert, repeat_over_examples
 
 __all__ = ["fori_loop", "while_loop"]
 
@@ -115,7 +115,8 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: An
 
     Outside of functions that are staged it is this loop, under every transform. In a function that is staged it is a
     `scan` where both bounds are known, and a `while_loop`, through which reverse mode cannot go, where one is not. The
-    counter i is of the kind that `lower` is of: a Python int, or an integer array of shape ().
+    counter i is of the kind that `lower` is of: a Python int, or an integer array of shape (), in the dtype that it and
+    `upper` have together.
 
     Args:
         lower: the first i, an integer of shape ().
@@ -125,6 +126,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: An
 
     Raises:
         ShapeError, DtypeError: a bound is not a single integer.
+        DtypeError: `lower` is of a dtype that does not reach `upper`.
         TreeError, ShapeError, DtypeError: the body changes the carry; the message has the path.
 
     >>> import fgrad as fg
@@ -134,8 +136,8 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: An
     Tensor(33., dtype=float64)
     """
     require_callable(body_fun, "fori_loop", "body_fun", "(lower, upper, body_fun, init_val)")
-    first = require_integer(lower, "fori_loop", "lower")
     end = require_integer(upper, "fori_loop", "upper")
+    first = _counter(require_integer(lower, "fori_loop", "lower"), end)
     known = concrete_value(first), concrete_value(end)
     carry = Carry.begin("fori_loop", (first, init_val), "init_val", skip="[1]")
 
@@ -151,6 +153,22 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: An
         return _settled_without_steps(step, carry).tree()[1]
     last, _, _ = loop(lambda val, _: (step(val), None), carry, [], NOTHING, count)
     return carry.form.build(last)[1]
+
+
+def _counter(first: Any, end: Any) -> Any:
+    """The first i, of a dtype in which it can be counted to the end: in another it would start again from below."""
+    lower, upper = shape_dtype_of(first), shape_dtype_of(end)
+    if lower.weak:
+        return first
+    dtype = result_dtype(lower, upper)
+    last = concrete_value(end)
+    if dtype.kind not in "iu" or (upper.weak and last is not None and int(last) > np.iinfo(dtype).max):
+        message = (
+            f"[fori_loop] lower is {lower} and upper {upper if last is None else int(last)}, to which its dtype does "
+            f"not count; convert lower with astype"
+        )
+        raise DtypeError(at_user_line(message))
+    return first if lower.dtype == dtype else convert(first, dtype)
 
 
 # The loop: in Python, or staged.
