@@ -306,3 +306,12 @@ def test_weak_values_are_tracers_too():
         1.0
     )
     assert seen == [(True, True, True, (), np.dtype("float64"))]
+
+
+@pytest.mark.parametrize("others", [[np.ones(2, "float32")], [np.ones((1, 2), "int8"), np.ones(2, "float16")], []])
+@pytest.mark.parametrize("number", [3, 2.5, True, 1j])
+def test_numbers_joined_with_arrays_promote_nothing(others, number):
+    expected = np.concatenate([*others, number, number], axis=None)
+    join = lambda x: fg.concatenate([*others, x, number], axis=None)
+    for found in (join(number), fg.make_graph(join)(number)(number)):
+        np.testing.assert_array_equal(found, expected, strict=True)

@@ -8,11 +8,11 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from fgrad.core.bind import bind
+from fgrad.core.bind import bind, is_weak
 from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
-from fgrad.core.shape import ShapeDtype
+from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
 from fgrad.ops.arguments import as_operand, axis_index, numeric_dtype
 from fgrad.ops.declare import as_batch, batch_size, stands_for, untraced_by
@@ -96,7 +96,7 @@ def concatenate(
     """
     if out is not None:
         refuse_out("fg.concatenate")
-    operands = [as_operand(array) for array in arrays]
+    operands = [as_operand(array) for array in (_with_promoted_numbers(arrays) if axis is None else arrays)]
     if not operands:
         message = "[concatenate] needs at least one array"
         raise ShapeError(at_user_line(message))
@@ -111,6 +111,17 @@ def concatenate(
 
 
 concat = concatenate
+
+
+def _with_promoted_numbers(arrays: Sequence[ArrayLike] | Tensor) -> Sequence[Any] | Tensor:
+    """The arrays, with Python numbers among them in the dtype that they take on beside the others."""
+    if not any(map(is_weak, arrays)):
+        return arrays
+    values = [array if is_weak(array) and type(array) is not bool else as_operand(array) for array in arrays]
+    dtype = result_dtype(*map(shape_dtype_of, values))
+    return [
+        np.asarray(x, dtype) if type(x) in PYTHON_NUMBERS else convert(x, dtype) if is_weak(x) else x for x in values
+    ]
 
 
 def _cast(operands: list[Any], dtype: Any, casting: Casting) -> list[Any]:
