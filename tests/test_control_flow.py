@@ -414,3 +414,11 @@ def test_threads_stage_apart():
         thread.join()
     assert not errors
     assert results == {n: [n * 2.0 ** (n - 1), 12.0] for n in range(1, 5)}
+
+
+@by_run
+def test_an_index_beyond_int64_is_one_past_the_end(run):
+    choose = lambda index: fg.switch(index, [lambda: 0.0, lambda: 1.0])
+    index = fg.asarray([2**63 + 5, 0], "uint64")
+    assert_same(run(fg.vmap(choose))(index), fg.asarray([1.0, 0.0]))
+    assert_same(run(choose)(index[0]), 1.0)

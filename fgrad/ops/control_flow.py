@@ -365,7 +365,8 @@ def _batch_cond(
         known = concrete_value(index)
         if known is None:
             return _select_branches(index, own, size, operands, branches)
-        places = np.clip(np.asarray(known, np.int64), 0, len(branches) - 1)
+        # In its own dtype: an index that int64 does not hold is one past the end.
+        places = np.clip(np.asarray(known), 0, len(branches) - 1).astype(np.int64)
         return _route_examples(places, own, size, operands, branches)
     nothing = [False] * len(branches[0].outputs)
     found = [batch_graph(branch, own, size, nothing)[1] for branch in branches]
