@@ -116,8 +116,8 @@ SHAPING = [
         min_dims=1,
     ),
     rearranging("tile", lambda x, s: call(x, st.integers(0, 2) | st.lists(st.integers(0, 2), max_size=3).map(tuple))),
-    rearranging("tril", lambda x, s: call(x, st.integers(-3, 3)), min_dims=2),
-    rearranging("triu", lambda x, s: call(x, st.integers(-3, 3)), min_dims=2),
+    rearranging("tril", lambda x, s: call(x, st.integers(-3, 3)), min_dims=1),
+    rearranging("triu", lambda x, s: call(x, st.integers(-3, 3)), min_dims=1),
     Row(
         "astype",
         fg.astype,

@@ -449,7 +449,7 @@ def tile(x: ArrayLike, /, reps: int | Sequence[int]) -> Tensor:
 @stands_for(np.tril)
 @untraced_by(np.tril)
 def tril(x: ArrayLike, /, k: int = 0) -> Tensor:
-    """The lower triangle of the last two axes, zeros above diagonal k.
+    """The lower triangle of the last two axes, zeros above diagonal k; one axis is every row of a square matrix.
 
     >>> import fgrad as fg
     >>> fg.tril(fg.ones((2, 2)))
@@ -462,7 +462,7 @@ def tril(x: ArrayLike, /, k: int = 0) -> Tensor:
 @stands_for(np.triu)
 @untraced_by(np.triu)
 def triu(x: ArrayLike, /, k: int = 0) -> Tensor:
-    """The upper triangle of the last two axes, zeros below diagonal k.
+    """The upper triangle of the last two axes, zeros below diagonal k; one axis is every row of a square matrix.
 
     >>> import fgrad as fg
     >>> fg.triu(fg.ones((2, 2)))
@@ -474,10 +474,12 @@ def triu(x: ArrayLike, /, k: int = 0) -> Tensor:
 
 def _triangle(x: ArrayLike, k: int, name: str, *, upper: bool) -> Tensor:
     operand = as_operand(x)
-    if len(operand.shape) < 2:
-        message = f"[{name}] needs at least two axes, not shape {operand.shape}"
+    if not operand.shape:
+        message = f"[{name}] needs the two axes of matrices, and x has shape ()"
         raise ShapeError(at_user_line(message))
-    below = np.tri(operand.shape[-2], operand.shape[-1], k - 1 if upper else k, dtype=bool)
+    # Of one axis, NumPy takes the elements as every row of a square matrix.
+    lengths = operand.shape[-2:]
+    below = np.tri(lengths[0], lengths[-1], k - 1 if upper else k, dtype=bool)
     zero = np.zeros((), operand.dtype)
     return where(~below if upper else below, operand, zero)
 
