@@ -9,6 +9,7 @@ import pytest
 
 import fgrad as fg
 from fgrad.core.bind import Tracer
+from fgrad.core.shape import shape_dtype_of
 
 NUMBERS = [True, 2, 2.5, 1.5 - 2j]
 DTYPES = [
@@ -315,3 +316,39 @@ def test_numbers_joined_with_arrays_promote_nothing(others, number):
     join = lambda x: fg.concatenate([*others, x, number], axis=None)
     for found in (join(number), fg.make_graph(join)(number)(number)):
         np.testing.assert_array_equal(found, expected, strict=True)
+
+
+COUNTING = [
+    operator.neg,
+    operator.pos,
+    operator.abs,
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.floordiv,
+    operator.mod,
+    operator.pow,
+    operator.lshift,
+    operator.rshift,
+]
+
+
+@pytest.mark.parametrize("operation", [*COUNTING, operator.and_, operator.or_, operator.xor, operator.le])
+def test_python_booleans_are_counted_wherever_they_are_traced(operation):
+    unary = operation in COUNTING[:3]
+    f = lambda x, y: operation(x > 0.0) if unary else operation(x > 0.0, y > 0.0)
+    expected = f(1.0, 1.0)
+    graph = fg.make_graph(f)(1.0, 1.0)
+    graph.check()
+    assert graph.outputs[0].aval == shape_dtype_of(expected)
+    for found in (graph(1.0, 1.0), fg.checkpoint(f)(1.0, 1.0)):
+        assert type(found) is type(expected)
+        assert found == expected
+
+    def total(n):
+        step = lambda c: (c[0] + 1, c[1] + operation(c[0] > 0) if unary else c[1] + operation(c[0] > 0, c[0] > 1))
+        return fg.while_loop(lambda c: c[0] < n, step, (0, 0))[1]
+
+    steps = np.array([2, 4])
+    if operation not in (operator.floordiv, operator.mod):
+        np.testing.assert_array_equal(fg.vmap(total)(steps), [total(2), total(4)])

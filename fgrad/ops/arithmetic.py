@@ -437,7 +437,8 @@ abs_p: Primitive = register(
         python=Primitive(
             "abs",
             operator.abs,
-            lambda x: ShapeDtype((), _absolute_rule(x).dtype, weak=True),
+            # abs(True) is 1
+            lambda x: ShapeDtype((), np.dtype(int) if x.dtype.kind == "b" else _absolute_rule(x).dtype, weak=True),
             _abs_vjp,
             _abs_jvp,
             batch=lambda _, batched, x: bind1(abs_p, x),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -75,11 +76,25 @@ def _resolve(ufunc: np.ufunc, types: list[Any]) -> np.dtype[Any]:
         raise DtypeError(message) from None
 
 
-def _weak_rule(rule: Callable[..., ShapeDtype]) -> Callable[..., ShapeDtype]:
+# Python counts with booleans as with integers, where NumPy has another operation or none; these remain of booleans.
+_OF_BOOLEANS = (operator.and_, operator.or_, operator.xor)
+_INTEGER = np.dtype(int)
+
+
+def _weak_rule(rule: Callable[..., ShapeDtype], *, counts: bool) -> Callable[..., ShapeDtype]:
     def weak(*avals: ShapeDtype) -> ShapeDtype:
-        return ShapeDtype((), rule(*avals).dtype, weak=True)
+        numbers = [ShapeDtype((), _INTEGER, True) if counts and x.dtype.kind == "b" else x for x in avals]
+        return ShapeDtype((), rule(*numbers).dtype, weak=True)
 
     return weak
+
+
+def _weak_batch(batched: tuple[bool, ...], operands: Sequence[Any], *, counts: bool) -> list[Any]:
+    """The operands of an operation on Python numbers, in whose place stand arrays of those of all examples."""
+    return [
+        operations.astype(x, _INTEGER) if counts and own and x.dtype.kind == "b" else x
+        for x, own in zip(operands, batched, strict=True)
+    ]
 
 
 def elementwise(
@@ -106,13 +121,16 @@ def elementwise(
     jvp = None if locally_constant else elementwise_jvp(partials)
     weak = None
     if python is not None:
+        counts = python not in _OF_BOOLEANS
         weak = Primitive(
             name,
             python,
-            _weak_rule(rule),
+            _weak_rule(rule, counts=counts),
             vjp,
             jvp,
-            batch=lambda _, batched, *operands: batch_elementwise(primitive, batched, *operands),
+            batch=lambda _, batched, *operands: batch_elementwise(
+                primitive, batched, *_weak_batch(batched, operands, counts=counts)
+            ),
             locally_constant=locally_constant,
             takes_numbers=True,
         )
