@@ -455,3 +455,16 @@ def test_a_staged_map_has_one_body():
     assert operations_of(graph) == ["scan"]
     graph = staged(lambda x: fg.map(lambda row: fg.sin(row) * 2, x, batch_size=8))
     assert_same(graph(fg.ones((50, 2))), 2 * fg.sin(fg.ones((50, 2))))
+
+
+def test_products_are_kept_from_what_an_example_does_not_take_by_a_selection():
+    matrix = np.array([[1.0, 2.0], [3.0, 4.0]])
+
+    def f(w, x):
+        inside = fg.where(x > 0, x, 1.0)
+        return fg.cond(x[0] > 0, lambda: fg.sum((matrix * w) @ fg.log(inside)), lambda: fg.sum(x) * w)
+
+    total = lambda w, xs: fg.sum(fg.vmap(f, in_axes=(None, 0))(w, xs))
+    args = fg.asarray(1.0), fg.asarray([[1.0, 2.0], [-1.0, 0.0]])
+    expected = fg.grad(total, argnums=(0, 1))(*args)
+    assert_same(fg.grad(fg.make_graph(total)(*args), argnums=(0, 1))(*args), expected)

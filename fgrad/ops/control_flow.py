@@ -57,8 +57,10 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
 
     Under vmap, with a predicate that differs from example to example, both branches become graphs too, and each runs
     for the examples that take it. In a staged function, where it is not known which do, both run for all examples and
-    the results are selected; the branch that an example does not take adds nothing to its derivative, whatever its
-    values are there.
+    the results are selected; the branch that an example does not take adds nothing to its derivative. If it is infinite
+    or NaN there, that holds for functions of single elements; a product of matrices (`matmul`, `einsum`) turns it into
+    NaN, since the zero and the infinity meet inside of one sum. Select a harmless operand first in that case:
+    ``x = fg.where(x > 0, x, 1.0)``.
 
     Args:
         pred: a boolean of shape ().
