@@ -457,6 +457,25 @@ def test_a_staged_map_has_one_body():
     assert_same(graph(fg.ones((50, 2))), 2 * fg.sin(fg.ones((50, 2))))
 
 
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda x: fg.scan(lambda c, x: (c, x), 0, length=2.0),
+            r"\[scan\] length is a float, and it must be an integer",
+        ),
+        (lambda x: fg.map(fg.sin, x, batch_size="2"), r"\[map\] batch_size is a str, and it must be an integer"),
+        (
+            lambda x: fg.while_loop(lambda c: c < 1.0, fg.sin, 2.0, max_steps=x),
+            r"\[while_loop\] max_steps is float64\[3",
+        ),
+    ],
+)
+def test_numbers_of_steps_are_integers(call, text):
+    with pytest.raises(fg.errors.DtypeError, match=text + r"(.|\n)*\n  at .*test_loops\.py:"):
+        call(X)
+
+
 def test_products_are_kept_from_what_an_example_does_not_take_by_a_selection():
     matrix = np.array([[1.0, 2.0], [3.0, 4.0]])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ from fgrad.ops.staged import (
     concrete_value,
     is_staging,
     require_callable,
+    require_count,
     require_integer,
     require_predicate,
     run_graph,
@@ -95,10 +95,7 @@ def while_loop(
     signature = "(cond_fun, body_fun, init_val)"
     require_callable(cond_fun, "while_loop", "cond_fun", signature)
     require_callable(body_fun, "while_loop", "body_fun", signature)
-    limit = None if max_steps is None else operator.index(max_steps)
-    if limit is not None and limit < 0:
-        message = f"[while_loop] max_steps is {limit}, and a number of steps is at least 0"
-        raise ShapeError(at_user_line(message))
+    limit = None if max_steps is None else require_count(max_steps, "while_loop", "max_steps")
     carry = Carry.begin("while_loop", init_val, "init_val")
     return _run_while(_While(cond_fun, body_fun, limit), carry)
 

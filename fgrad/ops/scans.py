@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -29,6 +28,7 @@ from fgrad.ops.staged import (
     describe,
     is_staging,
     require_callable,
+    require_count,
     settle,
     strong,
     strong_value,
@@ -131,10 +131,7 @@ def map(f: Callable[..., Any], xs: Any, batch_size: int | None = None) -> Any:
     count = _step_count("map", leaves, form, None)
     if batch_size is None:
         return _map_slices(f, leaves, form, count)
-    size = operator.index(batch_size)
-    if size < 1:
-        message = f"[map] batch_size is {size}, and it must be at least 1"
-        raise ShapeError(at_user_line(message))
+    size = require_count(batch_size, "map", "batch_size", least=1)
     return _map_batches(f, leaves, form, count, size) if count else _map_slices(f, leaves, form, 0)
 
 
@@ -185,10 +182,7 @@ def _call_batch(f: Callable[..., Any], xs: Any, form: Form, size: int) -> Any:
 
 
 def _step_count(name: str, leaves: list[Any], form: Form, length: int | None) -> int:
-    steps = None if length is None else operator.index(length)
-    if steps is not None and steps < 0:
-        message = f"[{name}] length is {steps}, and a number of steps is at least 0"
-        raise ShapeError(at_user_line(message))
+    steps = None if length is None else require_count(length, name, "length")
     lengths = []
     for position, leaf in enumerate(leaves):
         shape = () if type(leaf) in PYTHON_NUMBERS else leaf.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from fgrad.core.batching import BatchTracer, open_batch
 from fgrad.core.bind import Tracer, bind, staging
-from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line, with_article
+from fgrad.core.errors import DtypeError, FgradError, ShapeError, TreeError, at_user_line, with_article
 from fgrad.core.graph import Graph, Literal, Variable
 from fgrad.core.key import Key
 from fgrad.core.primal import PrimalTracer
@@ -39,6 +40,7 @@ __all__ = [
     "join_avals",
     "join_captures",
     "require_callable",
+    "require_count",
     "require_integer",
     "require_predicate",
     "run_graph",
@@ -224,6 +226,26 @@ def require_integer(value: Any, operation: str, name: str) -> Any:
         message = f"[{operation}] {name} is {aval}, and it must be an integer{hint}"
         raise DtypeError(at_user_line(message))
     return scalar
+
+
+def require_count(value: Any, operation: str, name: str, least: int = 0) -> int:
+    """A number of steps or slices as an int.
+
+    Raises:
+        DtypeError, ShapeError: when it is no integer, or less than the least.
+        TracerConversionError: when it has no value.
+    """
+    try:
+        count = operator.index(value)
+    except FgradError:
+        raise  # a tracer has no value to give, and says so
+    except TypeError:
+        message = f"[{operation}] {name} is {describe(value)}, and it must be an integer"
+        raise DtypeError(at_user_line(message)) from None
+    if count < least:
+        message = f"[{operation}] {name} is {count}, and it must be at least {least}"
+        raise ShapeError(at_user_line(message))
+    return count
 
 
 def _require_scalar(value: Any, operation: str, name: str, expectation: str) -> Any:
