@@ -66,3 +66,12 @@ def test_a_selection_without_initial_has_no_extremum():
 
 def test_equal_values_have_no_deviation():
     np.testing.assert_array_equal(fg.grad(fg.nanstd)(np.array([2.0, np.nan, 2.0])), [0, 0, 0])
+
+
+@pytest.mark.parametrize("name", ["nanmax", "nanmin"])
+def test_a_slice_of_nothing_but_nan_does_not_touch_the_others(name):
+    x = np.array([[np.nan, 2.0, 3.0], [np.nan, np.nan, np.nan]])
+    f = lambda x: getattr(fg, name)(x, axis=1)
+    place = 2 if name == "nanmax" else 1
+    np.testing.assert_array_equal(fg.grad(lambda x: fg.sum(f(x)))(x), [np.arange(3) == place, [0, 0, 0]])
+    np.testing.assert_array_equal(fg.jvp(f, (x,), (np.ones((2, 3)),))[1], [1, 0])

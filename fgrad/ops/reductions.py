@@ -189,10 +189,12 @@ def cumsum(x: ArrayLike, /, axis: int | None = None, dtype: Any = None, *, out: 
 
 
 def _evaluate_share(x: Any, extremum: Any, axes: tuple[int, ...]) -> Any:
-    """1 / n at the n elements of each slice that equal its extremum; where that is NaN, at the NaNs."""
+    """1 / n at the n elements of each slice that equal its extremum; where that is NaN, at its NaNs."""
     hits = np.equal(x, extremum)
-    if np.not_equal(extremum, extremum).any():
-        hits |= np.not_equal(x, x)
+    missing = np.not_equal(extremum, extremum)
+    if missing.any():
+        # A slice whose extremum is a number may have NaNs too: those of nanmax and nanmin.
+        hits |= np.not_equal(x, x) & missing
     counts = np.add.reduce(hits, axis=axes, keepdims=True)
     return np.true_divide(hits, counts, dtype=x.dtype if x.dtype.kind == "f" else None).astype(x.dtype, copy=False)
 
