@@ -7,6 +7,7 @@ import pytest
 
 import fgrad as fg
 from fgrad.errors import NotDifferentiableError
+from fgrad.testing import check_grads
 
 NAMES = [
     *("negative", "positive", "square", "reciprocal", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt"),
@@ -45,6 +46,15 @@ def test_powers_by_base_and_exponent():
     by_base, by_exponent = fg.grad(fg.power, (0, 1), holomorphic=True)(POINT, 1.5 - 0.5j)
     np.testing.assert_allclose(by_base, (1.5 - 0.5j) * POINT ** (0.5 - 0.5j), rtol=1e-13)
     np.testing.assert_allclose(by_exponent, np.log(POINT) * POINT ** (1.5 - 0.5j), rtol=1e-13)
+
+
+def test_a_complex_power_of_a_negative_number_has_its_derivative():
+    expected = np.log(-2.0 + 0j) * (-2.0) ** POINT
+    for base in (-2.0, fg.asarray(-2.0)):
+        f = lambda y, base=base: fg.power(base, y)
+        np.testing.assert_allclose(fg.grad(f, holomorphic=True)(fg.asarray(POINT)), expected, rtol=1e-13)
+        np.testing.assert_allclose(fg.jvp(f, (POINT,), (1.0 + 0j,))[1], expected, rtol=1e-13)
+    check_grads(lambda x, y: x**y, (fg.asarray([-2.0, 1.5]), Z))
 
 
 MATRIX = np.array([[1.0 + 2.0j, 0.5j], [-1.0, 2.0 - 1.0j], [0.25, 1j]])

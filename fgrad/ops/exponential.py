@@ -13,11 +13,13 @@ from fgrad.core.errors import refuse_out
 from fgrad.core.methods import operations
 from fgrad.core.shape import PYTHON_NUMBERS
 from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.ops.arguments import dtype_of
 from fgrad.ops.arithmetic import add, divide_no_nan, multiply, multiply_no_nan, subtract
 from fgrad.ops.declare import elementwise, stands_for
 from fgrad.ops.logic import equal
 from fgrad.ops.selection import select_p
 from fgrad.ops.special_values import evaluate_expm1
+from fgrad.ops.structure import convert
 
 __all__ = ["exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "pow", "power", "sqrt"]
 
@@ -45,7 +47,10 @@ def power_by_base(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 def power_by_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
-    return multiply_no_nan(g, multiply_no_nan(log(bind(select_p, equal(x, 0), 1, x)), out))
+    base = bind(select_p, equal(x, 0), 1, x)
+    if dtype_of(out).kind == "c":
+        base = convert(base, dtype_of(out))  # a negative number has no real logarithm
+    return multiply_no_nan(g, multiply_no_nan(log(base), out))
 
 
 def _raise_to_power(x: Any, y: Any) -> Any:
