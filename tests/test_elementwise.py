@@ -156,3 +156,13 @@ def test_a_limit_that_is_nan_takes_the_cotangent():
     x, low = fg.asarray([1.0, 2.0]), fg.asarray([np.nan, 0.0])
     by_x, by_low = fg.grad(lambda x, low: fg.sum(fg.clip(x, low, 5.0)), argnums=(0, 1))(x, low)
     assert (by_x.tolist(), by_low.tolist()) == ([0.0, 1.0], [1.0, 0.0])
+
+
+@pytest.mark.parametrize("beside", [np.nan, np.inf, -np.inf])
+def test_an_element_that_is_not_finite_does_not_touch_the_shares_of_the_others(beside):
+    x = np.array([0.0, 1.0, beside])
+    np.testing.assert_array_equal(fg.special.expit(x)[:2], fg.special.expit(x[:2]))
+    with np.errstate(invalid="ignore"):  # NumPy's logaddexp warns of NaN
+        by_x, by_y = fg.grad(lambda x, y: fg.sum(fg.logaddexp(x, y)), (0, 1))(x, x)
+    np.testing.assert_array_equal(by_x[:2], [0.5, 0.5])
+    np.testing.assert_array_equal(by_y[:2], [0.5, 0.5])

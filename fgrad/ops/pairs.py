@@ -63,8 +63,9 @@ def _evaluate_share(x: Any, y: Any) -> Any:
         difference = np.subtract(x, y)
         decayed = np.exp(-np.abs(difference))
         share = np.where(difference >= 0, 1, decayed).astype(decayed.dtype, copy=False) / (decayed + 1)
-    if np.isnan(share).any():
-        alike = np.equal(x, y)
+    missing = np.isnan(share)
+    if missing.any():
+        alike = missing & np.equal(x, y)
         return np.where(alike, np.where(np.greater(x, 0), 0.5, 0.0), share).astype(share.dtype)
     return share
 
