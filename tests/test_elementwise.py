@@ -166,3 +166,13 @@ def test_an_element_that_is_not_finite_does_not_touch_the_shares_of_the_others(b
         by_x, by_y = fg.grad(lambda x, y: fg.sum(fg.logaddexp(x, y)), (0, 1))(x, x)
     np.testing.assert_array_equal(by_x[:2], [0.5, 0.5])
     np.testing.assert_array_equal(by_y[:2], [0.5, 0.5])
+
+
+@pytest.mark.parametrize("x", [[np.inf, -1.0, np.nan], [True, False], [1, -2], 3.0], ids=str)
+def test_the_imaginary_part_of_real_numbers_is_zero(x):
+    found = fg.imag(fg.asarray(x))
+    assert found.dtype == np.imag(np.asarray(x)).dtype
+    np.testing.assert_array_equal(found, np.imag(np.asarray(x)))
+    assert not np.signbit(np.asarray(found, float)).any()
+    batch = fg.asarray([x, x])
+    np.testing.assert_array_equal(fg.vmap(fg.imag)(batch), np.imag(np.asarray(batch)))

@@ -15,7 +15,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
-from fgrad.ops.arguments import as_operand, dtype_of
+from fgrad.ops.arguments import as_operand, dtype_of, shape_of
 from fgrad.ops.declare import batch_elementwise, elementwise, stands_for, ufunc_shape_rule
 from fgrad.ops.logic import equal
 from fgrad.ops.selection import where
@@ -369,7 +369,9 @@ def imag(x: ArrayLike, /) -> Tensor:
     Tensor([2.], dtype=float64)
     """
     operand = as_operand(x)
-    return bind1(imag_p, x) if dtype_of(operand).kind == "c" else multiply(operand, 0)
+    if dtype_of(operand).kind == "c":
+        return bind1(imag_p, x)
+    return adopt(np.zeros(shape_of(operand), dtype_of(operand)))  # no product with 0: x may be infinite
 
 
 @stands_for(np.conjugate)
