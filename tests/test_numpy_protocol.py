@@ -17,7 +17,7 @@ from fgrad.core.bind import Tracer
 from fgrad.core.late import load_late_modules
 from fgrad.core.numpy_calls import WITHOUT_MEANING, plan_call
 from fgrad.core.protocols import FUNCTION_COUNTERPARTS, UFUNC_COUNTERPARTS
-from fgrad.errors import DtypeError, ImmutableError, TracerConversionError
+from fgrad.errors import DtypeError, ImmutableError, ShapeError, TracerConversionError
 
 load_late_modules()
 
@@ -269,6 +269,9 @@ def test_what_is_refused_names_the_option(call, error, message):
 def test_numpy_functions_that_return_facts():
     assert np.shape(T) == (2, 3)
     assert (np.ndim(T), np.size(T), np.size(T, 1)) == (2, 6, 3)
+    assert (np.size(T, (0, -1)), np.size(T, axis=())) == (6, 1)
+    with pytest.raises(ShapeError, match=r"\[size\] axis \(0, 0\) names an axis twice"):
+        np.size(T, (0, 0))
     assert (np.iscomplexobj(T), np.isrealobj(T)) == (False, True)
     assert np.result_type(T, np.float32) == np.float64
     assert np.can_cast(np.float32, T.dtype)

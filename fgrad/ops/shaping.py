@@ -112,15 +112,18 @@ def ndim(x: ArrayLike) -> int:
 
 
 @stands_for(np.size)
-def size(x: ArrayLike, axis: int | None = None) -> int:
-    """The number of elements of an array, or its length along an axis.
+def size(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> int:
+    """The number of elements of an array, or its length along an axis, or the product of those along several.
+
+    Raises:
+        ShapeError: an axis is out of range or named twice.
 
     >>> import fgrad as fg
     >>> fg.size(fg.zeros((2, 3)))
     6
     """
     lengths = as_operand(x).shape
-    return product(lengths) if axis is None else int(lengths[axis_index(axis, len(lengths), "size")])
+    return product([lengths[place] for place in axis_tuple(axis, len(lengths), "size")])
 
 
 @stands_for(getattr(np, "astype", None))  # NumPy 2.1 has it
