@@ -176,3 +176,16 @@ def test_the_imaginary_part_of_real_numbers_is_zero(x):
     assert not np.signbit(np.asarray(found, float)).any()
     batch = fg.asarray([x, x])
     np.testing.assert_array_equal(fg.vmap(fg.imag)(batch), np.imag(np.asarray(batch)))
+
+
+def test_the_period_of_unwrap_is_read_and_no_gradient_is_lost():
+    x = np.array([0.0, 5.0, 9.0], np.float32)
+    for period in (3.0, np.float32(3.0), np.float64(3.0)):
+        expected = np.unwrap(x, 2.0, period=period)
+        given = period if type(period) is float else fg.asarray(period)
+        found = fg.unwrap(x, fg.asarray(2.0), period=given)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(TracerConversionError, match="stop_gradient"):
+        fg.grad(lambda period: fg.sum(fg.unwrap(x, period=period)))(3.0)
+    np.testing.assert_array_equal(fg.grad(lambda x: fg.sum(fg.unwrap(x, period=fg.asarray(3.0))))(x), np.ones(3))

@@ -204,7 +204,9 @@ def unwrap(p: ArrayLike, discont: float | None = None, axis: int = -1, *, period
     derivative is 1.
 
     Raises:
-        ShapeError: when the axis is out of range. DtypeError: for complex numbers.
+        ShapeError: when the axis is out of range.
+        DtypeError: for complex numbers.
+        TracerConversionError: a transform traces `discont` or `period`.
 
     >>> import fgrad as fg
     >>> fg.unwrap(fg.asarray([0.0, 3.0, -3.0]))
@@ -212,4 +214,9 @@ def unwrap(p: ArrayLike, discont: float | None = None, axis: int = -1, *, period
     """
     operand = as_operand(p)
     axis = axis_index(axis, len(shape_of(operand)), "unwrap")
+    # They are no operands: reading a traced one raises, and says that its gradient would be lost.
+    if isinstance(discont, Tensor):
+        discont = discont.item()
+    if isinstance(period, Tensor):
+        period = np.asarray(period)[()]  # which keeps its dtype, and with it that of the result
     return bind(unwrap_p, operand, discont=discont, axis=axis, period=period)
