@@ -156,3 +156,11 @@ def test_blocks_are_invisible():
     large = np.asarray(erf(x))
     np.testing.assert_array_equal(large[:5], np.asarray(erf(x[:5])))
     np.testing.assert_array_equal(large[-5:], np.asarray(erf(x[-5:])))
+
+
+@pytest.mark.parametrize("dtype", [bool, "int8", "uint8", "int64", "float16"])
+def test_i0_has_the_dtype_of_numpys(dtype):
+    x = np.array([0, 1, 1], dtype)
+    assert fg.i0(x).dtype == np.i0(x).dtype
+    np.testing.assert_allclose(fg.i0(x), np.i0(x), rtol=4 * np.finfo(np.i0(x).dtype).eps)
+    assert fg.vmap(fg.i0)(x).dtype == np.i0(x).dtype

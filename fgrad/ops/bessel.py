@@ -13,9 +13,11 @@ import numpy as np
 from fgrad.core.bind import bind
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.ops.arguments import as_operand, dtype_of
 from fgrad.ops.arithmetic import add, multiply, multiply_no_nan, sign, subtract
 from fgrad.ops.declare import batch_elementwise, elementwise_jvp, stands_for
 from fgrad.ops.special import kernel_evaluator, kernel_rule
+from fgrad.ops.structure import convert
 
 __all__ = ["i0", "i0e", "i1", "i1e"]
 
@@ -106,6 +108,8 @@ bessel_i_p: Primitive = register(
 def i0(x: ArrayLike, /) -> Tensor:
     """The modified Bessel function of the first kind and order 0, elementwise; the derivative is i1(x).
 
+    Integers and booleans give float64, as in NumPy.
+
     Raises:
         DtypeError: for complex numbers.
 
@@ -113,7 +117,10 @@ def i0(x: ArrayLike, /) -> Tensor:
     >>> fg.i0(fg.asarray([0.0, 1.0]))
     Tensor([1.        , 1.26606588], dtype=float64)
     """
-    result: Tensor = _bessel(x, 0, scaled=False)
+    operand = as_operand(x)
+    # NumPy's is no ufunc, and has no float16 for small integers.
+    operand = operand if dtype_of(operand).kind in "fc" else convert(operand, np.dtype(float))
+    result: Tensor = _bessel(operand, 0, scaled=False)
     return result
 
 
