@@ -351,7 +351,7 @@ def erf(x: ArrayLike, /) -> Tensor:
     """The error function 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x, elementwise.
 
     The derivative is 2 / sqrt(pi) exp(-x**2). Accurate to a few units in the last place (Cody 1969); integers give
-    float64.
+    the dtype that NumPy's ufuncs give them, float64 unless they are small.
 
     Raises:
         DtypeError: for complex numbers.
@@ -367,7 +367,8 @@ def erfinv(x: ArrayLike, /) -> Tensor:
     """The inverse of the error function, elementwise: erf(erfinv(x)) = x for x from -1 to 1, NaN outside.
 
     At -1 and 1 it is -inf and inf. The derivative is sqrt(pi) / 2 exp(erfinv(x)**2); where the cotangent is zero it
-    contributes zero at the ends too. Accurate to a few units in the last place (Wichura 1988); integers give float64.
+    contributes zero at the ends too. Accurate to a few units in the last place (Wichura 1988); integers give
+    the dtype that NumPy's ufuncs give them, float64 unless they are small.
 
     Raises:
         DtypeError: for complex numbers.
