@@ -266,6 +266,21 @@ def test_matrix_rank():
     np.testing.assert_array_equal(fg.vmap(linalg.matrix_rank)(fg.asarray(stack)), [0, 2, 1])
 
 
+@pytest.mark.parametrize("compute_uv", [True, False])
+def test_zero_singular_values_of_a_hermitian_matrix_contribute_nothing(compute_uv):
+    # Of rank one, but its other eigenvalues are zero up to rounding alone.
+    x = np.outer([1.0, 1.0, 2.0], [1.0, 1.0, 2.0]) / 3
+    found = fg.linalg.svd(x, compute_uv=compute_uv, hermitian=True)
+    assert np.abs(np.asarray(found.S if compute_uv else found)[1:]).max() < 1e-15
+
+    def nuclear(x):
+        found = fg.linalg.svd(x, compute_uv=compute_uv, hermitian=True)
+        return fg.sum(found.S if compute_uv else found)
+
+    np.testing.assert_allclose(fg.grad(nuclear)(x), x / 2, atol=1e-15)
+    np.testing.assert_allclose(fg.jvp(nuclear, (x,), (np.eye(3),))[1], 1, atol=1e-15)
+
+
 @pytest.mark.parametrize("p", [None, 2, -2, 1, -1, np.inf, -np.inf, "fro", "nuc"])
 def test_cond_of_singular_matrices_is_infinite_and_quiet(p):
     stack = np.stack([np.eye(2), np.asarray([[1.0, 2.0], [2.0, 4.0]]), np.zeros((2, 2))])

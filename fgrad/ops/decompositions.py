@@ -432,6 +432,11 @@ def svd(
     return SVDResult(*bind(svd_p, operand, full_matrices=bool(full_matrices)))
 
 
+def _without_corners(values: Any) -> Any:
+    """Eigenvalues, with no derivative where they are 0 up to rounding: there their moduli have corners."""
+    return where(greater(_is_positive(modulus(values)), 0), values, stop_gradient(values))
+
+
 def _hermitian_svd(a: Any) -> SVDResult:
     values, vectors = eigh(a)
     if type(values) is ConcreteTensor and type(vectors) is ConcreteTensor:
@@ -441,7 +446,7 @@ def _hermitian_svd(a: Any) -> SVDResult:
     vectors = take_along_axis(vectors, as_row(order), -1)
     # The sign of a zero is taken as +.
     signs = where(greater(0, values), -1.0, 1.0).astype(values.dtype)
-    return SVDResult(vectors, modulus(values), conj_transpose(multiply(vectors, as_row(signs))))
+    return SVDResult(vectors, modulus(_without_corners(values)), conj_transpose(multiply(vectors, as_row(signs))))
 
 
 def _from_eigenvalues(values: Any, vectors: Any) -> tuple[Any, Any, Any]:
@@ -454,7 +459,7 @@ def _from_eigenvalues(values: Any, vectors: Any) -> tuple[Any, Any, Any]:
 
 
 def _hermitian_svdvals(a: Any) -> Tensor:
-    sizes = modulus(eigvalsh(a))
+    sizes = modulus(_without_corners(eigvalsh(a)))
     return take_along_axis(sizes, flip(argsort(sizes), axis=-1), -1)
 
 
