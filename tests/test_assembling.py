@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fgrad as fg
-from fgrad.errors import ImmutableError, ShapeError, TracerConversionError
+from fgrad.errors import DtypeError, ImmutableError, ShapeError, TracerConversionError
 from fgrad.testing import check_grads
 
 Y = np.array([[0.6, -1.3, 2.2], [1.1, 0.3, -2.8]])
@@ -48,6 +48,24 @@ def test_positions_out_of_range():
         fg.delete(Y, 5, 0)
     with pytest.raises(ShapeError, match="choose"):
         fg.choose([0, 3, 0], [Y[0], Y[1]])
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, fg.vmap])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, value: fg.insert(x, 1, value),
+        lambda x, value: fg.piecewise(x, [x > 1], [value, 0]),
+        lambda x, value: fg.piecewise(x, [x > 1], [lambda piece: value, 0]),
+    ],
+    ids=["insert", "piecewise", "piecewise of functions"],
+)
+def test_a_python_number_that_does_not_fit_the_dtype_is_refused(call, transform):
+    for value in (-1, 300):
+        with pytest.raises(OverflowError, match=f"{value} out of bounds for uint8"):
+            transform(lambda x, value=value: call(x, value))(np.array([[1, 2, 3]], np.uint8))
+    with pytest.raises(DtypeError, match=r"1j is no number of dtype float64"):
+        transform(lambda x: call(x, 1j))(np.array([[1.0, 2.0, 3.0]]))
 
 
 def test_piecewise_calls_each_function_with_its_piece_and_in_a_graph_with_all():

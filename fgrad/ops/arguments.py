@@ -19,6 +19,7 @@ __all__ = [
     "check_device",
     "dtype_of",
     "is_inexact",
+    "number_of_dtype",
     "numeric_dtype",
     "shape_of",
     "shape_tuple",
@@ -32,6 +33,22 @@ _ARRAYS = (Tensor, np.ndarray)
 def as_operand(value: Any) -> Any:
     """A Tensor or an array as it is; anything else (numbers, nested lists) as a Tensor."""
     return value if isinstance(value, _ARRAYS) else to_tensor(value)
+
+
+def number_of_dtype(value: Any, dtype: np.dtype[Any], operation: str) -> Any:
+    """An operand that goes into an array of a dtype; a Python number has that dtype, if there is such a number.
+
+    Raises:
+        DtypeError: a complex number is to be a real one.
+        OverflowError: an integer does not fit into the dtype.
+    """
+    if type(value) not in PYTHON_NUMBERS:
+        return as_operand(value)
+    try:
+        return np.asarray(value, dtype)
+    except TypeError:
+        message = f"[{operation}] {value!r} is no number of dtype {dtype}; convert the array with astype first"
+        raise DtypeError(at_user_line(message)) from None
 
 
 def numeric_dtype(dtype: Any) -> np.dtype[Any]:

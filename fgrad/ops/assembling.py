@@ -12,7 +12,7 @@ import numpy as np
 from fgrad.core.errors import ShapeError, TracerConversionError, at_user_line
 from fgrad.core.shape import Shape
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of, shape_tuple
+from fgrad.ops.arguments import as_operand, axis_index, dtype_of, number_of_dtype, shape_of, shape_tuple
 from fgrad.ops.declare import stands_for, untraced_by
 from fgrad.ops.indexing import getitem, take
 from fgrad.ops.joining import concatenate, split
@@ -293,6 +293,7 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
 
     Raises:
         ShapeError: a position or the axis is out of range, or the values do not fit.
+        DtypeError, OverflowError: a Python number does not fit into the array's dtype.
 
     >>> import fgrad as fg
     >>> fg.insert(fg.asarray([1.0, 2.0, 3.0]), 1, 5.0)
@@ -302,7 +303,7 @@ def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None)
     shape = shape_of(operand)
     named = known_value(obj, "insert", "where values are put in")
     one = not isinstance(named, slice) and np.size(named) == 1 and np.asarray(named).dtype.kind != "b"
-    fitted = as_operand(values)
+    fitted = number_of_dtype(values, dtype_of(operand), "insert")
     rank = len(shape)
     if one:
         fitted = reshape_to(fitted, (*[1] * (rank - len(shape_of(fitted))), *shape_of(fitted)))

@@ -13,7 +13,7 @@ from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, shape_of
+from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, number_of_dtype, shape_of
 from fgrad.ops.arithmetic import remainder
 from fgrad.ops.assembling import known_value
 from fgrad.ops.declare import batch_elementwise, stands_for
@@ -92,6 +92,7 @@ def piecewise(x: ArrayLike, condlist: Any, funclist: Sequence[Any], *args: Any, 
 
     Raises:
         ShapeError: there are not as many functions as conditions, or one more.
+        DtypeError, OverflowError: a Python number does not fit into the dtype of x, which the result has.
 
     >>> import fgrad as fg
     >>> x = fg.asarray([-2.0, 4.0])
@@ -115,10 +116,11 @@ def piecewise(x: ArrayLike, condlist: Any, funclist: Sequence[Any], *args: Any, 
     result: Any = to_tensor(np.zeros(points.shape, points.dtype))
     for condition, piece in zip(conditions, funclist, strict=True):
         if not callable(piece):
-            value: Any = as_operand(piece)
+            value: Any = number_of_dtype(piece, points.dtype, "piecewise")
             result = where(condition, convert(value, points.dtype), result)
         else:
-            result = where(condition, convert(to_tensor(piece(points, *args, **kw)), points.dtype), result)
+            value = number_of_dtype(piece(points, *args, **kw), points.dtype, "piecewise")
+            result = where(condition, convert(value, points.dtype), result)
     return result
 
 
@@ -130,7 +132,8 @@ def _known_pieces(points: Tensor, conditions: list[Any], funclist: Sequence[Any]
     def select(mask: Any) -> Tensor:
         return adopt(points._array[mask]) if type(points) is ConcreteTensor else points[mask]
 
-    values = [to_tensor(piece(select(mask), *args, **kw) if callable(piece) else piece) for mask, piece in present]
+    found = [piece(select(mask), *args, **kw) if callable(piece) else piece for mask, piece in present]
+    values = [to_tensor(number_of_dtype(value, points.dtype, "piecewise")) for value in found]
     out = np.zeros(points.shape, points.dtype)
     if all([type(value) is ConcreteTensor for value in values]):
         for (mask, _), value in zip(present, values, strict=True):
