@@ -50,6 +50,20 @@ def test_positions_out_of_range():
         fg.choose([0, 3, 0], [Y[0], Y[1]])
 
 
+@pytest.mark.parametrize("number", [0.5, 1, 1j, -1, np.float64(2.0)], ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "float64", bool])
+def test_a_python_number_among_the_choices_does_not_widen_the_others(dtype, number):
+    places, x = np.array([0, 1]), np.array([1, 0], dtype)
+    promoted = np.result_type(x, number)
+    expected = np.choose(places, [x.astype(promoted), np.asarray(number).astype(promoted)])
+    for f in (fg.choose, np.choose):
+        found = f(places, [fg.asarray(x), number])
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    if expected.dtype.kind == "f":
+        check_grads(lambda x: fg.choose(places, [x, number]), (x.astype(float),))
+
+
 @pytest.mark.parametrize("transform", [lambda f: f, fg.vmap])
 @pytest.mark.parametrize(
     "call",

@@ -192,7 +192,7 @@ def choose(a: ArrayLike, choices: Sequence[ArrayLike] | Tensor, *, mode: str = "
     if out is not None:
         refuse_out("fg.choose")
     places: Any = as_operand(a)
-    operands = [as_operand(one) for one in choices]
+    operands = [one if type(one) in PYTHON_NUMBERS else as_operand(one) for one in choices]
     if dtype_of(places).kind not in "biu":
         message = f"[choose] chooses by integers, not by {dtype_of(places)}"
         raise DtypeError(at_user_line(message))
@@ -203,7 +203,10 @@ def choose(a: ArrayLike, choices: Sequence[ArrayLike] | Tensor, *, mode: str = "
         places = remainder(places, len(operands))
     elif mode == "clip":
         places = minimum(maximum(places, 0), len(operands) - 1)
-    return bind(choose_p, places, *operands)
+    # A Python number takes part in the promotion as one, and does not widen the others.
+    dtype = result_dtype(*[shape_dtype_of(one) for one in operands])
+    found = [as_operand(one) for one in operands]
+    return bind(choose_p, places, *[one if one.dtype == dtype else convert(one, dtype) for one in found])
 
 
 # Functions along axes.
