@@ -138,3 +138,25 @@ def test_linspace_gives_the_step():
     samples, step = np.linspace(fg.asarray(1.0), 3.0, 5, retstep=True)
     assert (samples.tolist(), float(step)) == ([1.0, 1.5, 2.0, 2.5, 3.0], 0.5)
     check_grads(lambda a, b: fg.linspace(a, b, 4, retstep=True), (0.5, 2.0), order=2)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", bool])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "linear_ramp", "end_values": 5},
+        {"mode": "mean", "stat_length": 2},
+        {"mode": "median"},
+        {"mode": "reflect", "reflect_type": "odd"},
+        {"mode": "symmetric", "reflect_type": "odd"},
+    ],
+    ids=str,
+)
+def test_a_traced_pad_of_small_integers_is_numpys(options, dtype):
+    if dtype is bool and "reflect_type" in options:
+        pytest.skip("booleans have no differences")
+    x = np.array([[0, 3, 1, 100], [1, 0, 0, 90]]).astype(dtype)
+    expected = np.pad(x, 7, **options)
+    (found,) = fg.vmap(lambda x: fg.pad(x, 7, **options))(x[np.newaxis])
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
