@@ -189,3 +189,9 @@ def test_the_period_of_unwrap_is_read_and_no_gradient_is_lost():
     with pytest.raises(TracerConversionError, match="stop_gradient"):
         fg.grad(lambda period: fg.sum(fg.unwrap(x, period=period)))(3.0)
     np.testing.assert_array_equal(fg.grad(lambda x: fg.sum(fg.unwrap(x, period=fg.asarray(3.0))))(x), np.ones(3))
+
+
+def test_the_dtype_of_unwrapped_booleans_is_known_before_they_are():
+    x = fg.asarray([True, False])
+    f = lambda x: fg.unwrap(x, period=2)
+    assert fg.eval_shape(f, x).dtype == f(x).dtype == np.unwrap(np.asarray(x), period=2).dtype

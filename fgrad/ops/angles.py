@@ -181,7 +181,7 @@ def _unwrap_rule(p: ShapeDtype, discont: float | None, axis: int, period: float)
     if p.dtype.kind == "c":
         message = f"angles are real numbers, not of dtype {p.dtype}"
         raise DtypeError(message)
-    return ShapeDtype(p.shape, np.result_type(p.dtype if p.dtype.kind != "b" else np.int8, period))
+    return ShapeDtype(p.shape, np.result_type(p.dtype, period))
 
 
 unwrap_p = register(
