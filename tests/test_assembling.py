@@ -160,3 +160,10 @@ def test_a_traced_pad_of_small_integers_is_numpys(options, dtype):
     (found,) = fg.vmap(lambda x: fg.pad(x, 7, **options))(x[np.newaxis])
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
+
+
+def test_the_slopes_of_booleans_are_floats_when_they_are_traced_too():
+    x, places = np.array([[True, False, True, True]]), np.array([0.0, 1.0, 3.0, 4.5])
+    (found,) = fg.vmap(lambda x: fg.gradient(x, places, edge_order=2))(x)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, np.gradient(x[0].astype(float), places, edge_order=2))

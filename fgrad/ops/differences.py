@@ -202,7 +202,7 @@ def _slopes_along(x: Any, spacing: Any, axis: int, edge_order: int) -> Any:
         else:
             parts = _uneven_slopes(x, steps, axis, edge_order)
     slopes = concatenate(parts, axis)
-    wanted = dtype_of(x)
+    wanted = dtype_of(x) if is_inexact(dtype_of(x)) else np.dtype(float)
     return slopes if slopes.dtype == wanted else convert(slopes, wanted)
 
 
