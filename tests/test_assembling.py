@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fgrad as fg
-from fgrad.errors import DtypeError, ImmutableError, ShapeError, TracerConversionError
+from fgrad.errors import DtypeError, ImmutableError, IndexingError, ShapeError, TracerConversionError
 from fgrad.testing import check_grads
 
 Y = np.array([[0.6, -1.3, 2.2], [1.1, 0.3, -2.8]])
@@ -167,3 +167,17 @@ def test_the_slopes_of_booleans_are_floats_when_they_are_traced_too():
     (found,) = fg.vmap(lambda x: fg.gradient(x, places, edge_order=2))(x)
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found, np.gradient(x[0].astype(float), places, edge_order=2))
+
+
+@pytest.mark.parametrize("indices", [[True, False, True], [[True], [False]], True, [], [[], []], ()], ids=str)
+@pytest.mark.parametrize("mode", ["raise", "wrap", "clip"])
+def test_take_reads_booleans_as_positions_and_empty_lists_as_integers(indices, mode):
+    x = np.array([1.0, 2.0, 4.0])
+    expected = np.take(x, indices, mode=mode)
+    for given in (indices, np.take([0, 1], indices).astype(bool) if np.size(indices) else indices):
+        f = lambda x, given=given: fg.take(x, given, mode=mode)
+        np.testing.assert_array_equal(f(x), expected)
+        np.testing.assert_array_equal(fg.jvp(f, (x,), (x,))[0], expected)
+        np.testing.assert_array_equal(fg.vmap(f)(x[np.newaxis])[0], expected)
+    with pytest.raises(IndexingError, match="not float64"):
+        fg.take(x, np.zeros(0))

@@ -494,6 +494,8 @@ def take(
         operand, axis = ravel(operand), 0
     place = axis_index(axis, len(operand.shape), "take")
     positions: Any = as_operand(indices)
+    if positions.dtype.kind == "b" or (isinstance(indices, list | tuple) and 0 in positions.shape):
+        positions = astype(positions, np.intp)  # positions 0 and 1 and no mask, as in NumPy; and [] is of floats
     length = operand.shape[place]
     if mode in ("wrap", "clip"):
         positions = astype(positions, np.intp)  # the length may be more than their own dtype holds
