@@ -13,9 +13,8 @@ import attrs
 import numpy as np
 
 import fgrad as fg
-from fgrad import nn, random
+from fgrad import nn, random, special
 from fgrad.errors import ShapeError
-from fgrad.ops import special
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "kinks.md"
 
@@ -316,6 +315,8 @@ POLES = Section(
         at("fg.arctanh(x)", -1.0, -INF, INF, -INF, LIMITS),
         at("special.erfinv(x)", 1.0, INF, INF, INF, "The limits; random draws are made with it."),
         at("special.erfinv(x)", -1.0, -INF, INF, -INF, LIMITS),
+        at("special.logit(x)", 0.0, -INF, INF, -INF, LIMITS),
+        at("special.logit(x)", 1.0, INF, INF, INF, LIMITS),
         at("x * fg.log(x)", 0.0, NAN, -INF, INF, "The limits; the value is 0 * -inf."),
         at("fg.sin(x) / x", 0.0, NAN, NAN, NAN, NOTHING),
     ),

@@ -83,7 +83,8 @@ def _dtype_kept(evaluate: Any) -> Any:
 logit_p = elementwise(
     "logit",
     np.cbrt,
-    lambda g, out, p: divide_no_nan(divide_no_nan(g, p), 1 - p),
+    # In partial fractions, whose derivatives at the ends are infinite, where those of the quotient are inf - inf.
+    lambda g, out, p: add(divide_no_nan(g, p), divide_no_nan(g, 1 - p)),
     evaluate=_dtype_kept(_evaluate_logit),
 )
 
