@@ -110,3 +110,16 @@ def test_missing_values_take_no_cotangent():
     x = fg.asarray([[1.0, NAN, 3.0], [NAN, NAN, NAN]])
     np.testing.assert_array_equal(fg.nanmedian(x, axis=1), [2, NAN])
     np.testing.assert_array_equal(fg.grad(lambda x: fg.nanmedian(x[0]))(x), [[0.5, 0, 0.5], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("method", ["linear", "hazen", "midpoint", "averaged_inverted_cdf", "inverted_cdf"])
+@pytest.mark.parametrize("transform", [lambda f: f, fg.vmap])
+def test_quantiles_of_float32_by_a_float32_are_float32(transform, method):
+    x = np.array([[3.0, 1.0, 4.0, 1.5, 9.0], [2.0, np.nan, 6.0, 5.0, np.nan]], np.float32)
+    q = fg.asarray([0.25, 0.5], "float32")
+    found = transform(lambda x: fg.quantile(x, q, axis=-1, method=method))(x)
+    assert found.dtype == np.float32
+    found = np.asarray(transform(lambda x: fg.nanquantile(x, q, axis=-1, method=method))(x))
+    assert found.dtype == np.float32
+    expected = [np.quantile(row[~np.isnan(row)].astype(float), [0.25, 0.5], method=method) for row in x]
+    np.testing.assert_array_equal(found if transform is fg.vmap else found.T, np.asarray(expected, np.float32))

@@ -123,8 +123,8 @@ def _checked_probabilities(q: Any, operation: str, scale: float) -> Any:
 def _mark_fraction(fraction: Any, place: Any, method: str) -> Any:
     """How far to go from the value before to the value after, where the method does not say the fraction itself."""
     if method == "averaged_inverted_cdf":
-        return np.where(fraction == 0, 0.5, 1.0)
-    return np.where(place % 1 == 0, 0.0, 0.5) if method == "midpoint" else fraction
+        return np.where(fraction == 0, 0.5, 1.0).astype(place.dtype)
+    return np.where(place % 1 == 0, 0.0, 0.5).astype(place.dtype) if method == "midpoint" else fraction
 
 
 def _read(ordered: Any, place: Any, per_lane: bool) -> Any:
@@ -151,6 +151,8 @@ def _interpolate(ordered: Any, count: Any, q: Any, weak: bool, method: str) -> A
     integers: Any
     least, most, integers = (np.maximum, np.minimum, _as_integers) if known else (maximum, minimum, _as_positions)
     last = least(count - 1, 0) if per_lane else count - 1
+    if per_lane and dtype_of(q).kind == "f":
+        count = convert(count, dtype_of(q))  # numbers of elements do not widen q, as a Python number does not
 
     def read(place: Any) -> Any:
         # Before the first value and behind the last one there is nothing to go between.
