@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tracemalloc
 
@@ -477,6 +478,23 @@ def test_reverse_mode_by_complex_arguments_gives_the_gradient_of_each_output():
         fg.jacfwd(function)(z)
     with pytest.raises(errors.NotDifferentiableError, match=r"hessian differentiates by real arguments; p\['z'\]"):
         fg.hessian(lambda p: fg.sum(fg.abs(p["z"]) ** 2))({"z": z})
+
+
+@pytest.mark.parametrize(
+    "transform", [fg.jacobian, *[functools.partial(fg.jacfwd, chunk_size=n) for n in (1, 2)], fg.jacrev, fg.hessian]
+)
+def test_a_function_that_runs_several_times_consumes_a_key_once(transform):
+    key = random.key(0)
+    x = fg.asarray([1.0, 2.0, 3.0])
+    noisy = lambda x: fg.concatenate([x * x, x * random.normal(key, (3,))])
+    with random.strict_keys():
+        transform(noisy)(x)
+        with pytest.raises(errors.KeyReuseError):
+            random.normal(key)
+    twice = lambda x: x * random.normal(other) + random.normal(other)
+    other = random.key(1)
+    with random.strict_keys(), pytest.raises(errors.KeyReuseError):
+        transform(twice)(x)
 
 
 def test_hessian_matrix_names_the_complex_argument():

@@ -17,6 +17,7 @@ from fgrad.core.errors import NotDifferentiableError, ShapeError, at_user_line
 from fgrad.core.key import Key
 from fgrad.core.primal import is_inexact_value
 from fgrad.core.pytree import Structure, flatten, flatten_with_path, unflatten
+from fgrad.core.reuse import alternatives
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import Tensor, adopt
 from fgrad.ops.indexing import getitem
@@ -392,16 +393,23 @@ def _forward(call: _Call) -> Callable[..., Any]:
 def _cheaper(call: _Call) -> Callable[..., Any]:
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         point = call.at(args, kwargs)
-        pullback, aux = _run_on_tape(point)
+        # Keys that the function consumes in both runs are consumed once.
+        with alternatives() as one_of:
+            with one_of():
+                pullback, aux = _run_on_tape(point)
+            if is_reverse(pullback, point):
+                return _pull_rows(point, pullback, aux)
+            with one_of():
+                return _push_columns(point)
+
+    def is_reverse(pullback: Pullback, point: _Point) -> bool:
         outs, ins = [aval for aval in pullback.ends.out_avals if aval is not None], point.avals
         fewer_outputs = sum(aval.size for aval in outs) <= sum(aval.size for aval in ins)
         complex_input = any(aval.dtype.kind == "c" for aval in ins)
         complex_output = any(aval.dtype.kind == "c" for aval in outs)
         if call.holomorphic:
-            return _pull_rows(point, pullback, aux) if fewer_outputs else _push_columns(point)
-        if complex_input or (fewer_outputs and not complex_output):
-            return _pull_rows(point, pullback, aux)
-        return _push_columns(point)
+            return fewer_outputs
+        return complex_input or (fewer_outputs and not complex_output)
 
     return jacobian_of
 
@@ -507,7 +515,12 @@ def _over_basis(
     if total == 1 and len(avals) == 1:
         return linear_map([adopt(np.ones(avals[0].shape, avals[0].dtype))])
     size = total if chunk_size is None else chunk_size
-    chunks = [_over_rows(linear_map, avals, first, min(first + size, total)) for first in range(0, total, size)]
+    chunks = []
+    # Keys that a function consumes anew for each chunk are consumed once.
+    with alternatives() as one_of:
+        for first in range(0, total, size):
+            with one_of():
+                chunks.append(_over_rows(linear_map, avals, first, min(first + size, total)))
     return chunks[0] if len(chunks) == 1 else [concatenate(parts) for parts in zip(*chunks, strict=True)]
 
 
