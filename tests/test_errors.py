@@ -3,11 +3,13 @@
 In a message the path and the number of the user's line read FILE:LINE.
 """
 
+import gc
 import linecache
 import math
 import re
 import runpy
 import traceback
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -353,3 +355,40 @@ def test_a_failing_program_stands_alone(program, message, tmp_path, monkeypatch)
     with pytest.raises(Exception, match=r"\S") as caught:
         runpy.run_path("example.py")
     assert "".join(traceback.format_exception_only(caught.value)).split() == message.split()
+
+
+# What an error leaves behind.
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda: fg.ones(3) + fg.ones(4),
+        lambda: fg.ones(3).reshape(7),
+        lambda: fg.ones(3)[10],
+        lambda: fg.grad(lambda x: fg.sum(x @ fg.ones((4, 4))))(fg.ones(3)),
+        lambda: fg.vmap(lambda x: x @ fg.ones((4, 4)))(fg.ones((2, 3))),
+        lambda: fg.grad(lambda x: fg.sum([x, x]))(1.0),
+        lambda: fg.asarray([[1.0], [1.0, 2.0]]),
+        lambda: fg.find_nan(lambda x: 1 / 0)(1.0),
+    ],
+)
+def test_an_error_that_was_handled_keeps_no_values_alive(fails):
+    class Value:
+        pass
+
+    kept = []
+
+    def call():
+        value = Value()
+        kept.append(weakref.ref(value))
+        fails()
+
+    gc.disable()
+    try:
+        with pytest.raises((ValueError, TypeError, IndexError, ZeroDivisionError)) as caught:
+            call()
+        del caught
+        assert kept[0]() is None
+    finally:
+        gc.enable()

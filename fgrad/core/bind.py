@@ -276,7 +276,11 @@ def raise_explained(primitive: Primitive, args: tuple[Any, ...], params: dict[st
         primitive.shape_rule(*avals, **params)
     except (ValueError, TypeError, IndexError) as explained:
         reason = explained
-    raise explain(primitive, avals, reason) from None
+    try:
+        raise explain(primitive, avals, reason) from None
+    finally:
+        # Its traceback leads to this frame: a cycle, which would keep the values of every caller alive.
+        del reason
 
 
 def explain(primitive: Primitive, avals: list[Any], reason: Exception) -> Exception:

@@ -337,13 +337,14 @@ def as_numeric_array(value: Any) -> np.ndarray[Any, Any]:
 
 
 def _join(values: list[Any] | tuple[Any, ...]) -> np.ndarray[Any, Any]:
-    reason: Exception | None = None
+    # Of the error its class alone: its traceback leads to this frame, and would keep the values of every caller alive.
+    reason: type[Exception] = TypeError
     try:
         array = np.asarray(values)
         if array.dtype.kind != "O":
             return array
     except (ValueError, TypeError) as error:
-        reason = error
+        reason = type(error)
     kind = type(values).__name__
     if kind == "tuple" and len(values) == 2 and isinstance(values[0], Tensor) and isinstance(values[1], dict | tuple):
         message = (
@@ -351,13 +352,13 @@ def _join(values: list[Any] | tuple[Any, ...]) -> np.ndarray[Any, Any]:
             f"it is (y, state): write `y, state = module.apply(params, state, x)` and use y"
         )
         raise DtypeError(at_user_line(message))
-    if isinstance(reason, TracerConversionError):
+    if issubclass(reason, TracerConversionError):
         message = (
             f"a {kind} of values that a transform is tracing is not an array yet; make one of it with fg.asarray(...) "
             f"or fg.stack(...), which keep the gradient"
         )
         raise TracerConversionError(at_user_line(message))
-    if isinstance(reason, ValueError):
+    if issubclass(reason, ValueError):
         message = f"a {kind} whose parts have different shapes is not an array: {values!r:.80}"
         raise ShapeError(at_user_line(message))
     message = f"a {kind} is an array only if it holds numbers or arrays: {values!r:.80}"

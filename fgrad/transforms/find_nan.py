@@ -82,8 +82,12 @@ def find_nan(
             finally:
                 search.tape.closed = True
             report = search.report(outputs, error)
-        if report is None and error is not None:
-            raise error
+        try:
+            if report is None and error is not None:
+                raise error
+        finally:
+            # Its traceback leads to this frame: a cycle, which would keep the values of every caller alive.
+            del error
         return report
 
     return find
