@@ -422,3 +422,14 @@ def test_an_index_beyond_int64_is_one_past_the_end(run):
     index = fg.asarray([2**63 + 5, 0], "uint64")
     assert_same(run(fg.vmap(choose))(index), fg.asarray([1.0, 0.0]))
     assert_same(run(choose)(index[0]), 1.0)
+
+
+def test_messages_speak_of_keys_and_not_of_their_words():
+    key, split = fg.random.key, fg.random.split
+    with pytest.raises(ShapeError, match=r"carry goes in as key\[\] and comes out as key\[2\]"):
+        fg.scan(lambda c, _: (split(c), None), key(0), length=2)
+    with pytest.raises(ShapeError, match=r"false_fun returns key\[3\], true_fun returns key\[\]"):
+        fg.make_graph(lambda x, k: fg.cond(x > 0, lambda: k, lambda: split(k, 3)))(1.0, key(0))
+    lengths = iter((2, 3))
+    with pytest.raises(ShapeError, match=r"y is key\[2\] at the first step and key\[3\] at step 1"):
+        fg.scan(lambda c, _: (c, split(key(0), next(lengths))), 0, length=2)

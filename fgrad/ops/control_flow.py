@@ -185,7 +185,8 @@ def _join_results(operation: str, staged: list[StagedFunction], names: Sequence[
         avals = [function.graph.outputs[position].aval for function in staged]
         aval = join_avals(avals)
         if aval is None:
-            listed = ", ".join(f"{name} returns {given}" for name, given in zip(names, avals, strict=True))
+            types = [first.form.type_text(position, aval) for aval in avals]
+            listed = ", ".join(f"{name} returns {given}" for name, given in zip(names, types, strict=True))
             place = f" at {path}" if path else ""
             shapes = {given.shape for given in avals}
             hint = "" if len(shapes) > 1 else "; convert one with astype"

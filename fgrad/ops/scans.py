@@ -260,12 +260,13 @@ def _other_result(operation: str, y: Any, form: Form, types: list[ShapeDtype], c
         detail = form.difference(own_form, "y")
         message = f"[{operation}] step {count} returns a y of another structure than the first step: {detail}"
         raise TreeError(at_user_line(message))
-    for path, leaf, aval in zip(form.paths(), leaves, types, strict=True):
+    for position, (path, leaf, aval) in enumerate(zip(form.paths(), leaves, types, strict=True)):
         first, now = strong(aval), strong(aval_of(leaf))
         if first != now:
+            before, after = form.type_text(position, first), form.type_text(position, now)
             message = (
-                f"[{operation}] the ys of all steps are stacked and must have one shape and dtype: y{path} is {first} "
-                f"at the first step and {now} at step {count}"
+                f"[{operation}] the ys of all steps are stacked and must have one shape and dtype: y{path} is {before} "
+                f"at the first step and {after} at step {count}"
             )
             raise (DtypeError if first.shape == now.shape else ShapeError)(at_user_line(message))
     return leaves

@@ -109,6 +109,10 @@ class Form:
         """The path to each leaf."""
         return [path for path, _ in flatten_with_path(self._without_values())[0]]
 
+    def type_text(self, position: int, aval: ShapeDtype) -> str:
+        """The type of a leaf, for messages, which say nothing of the words that stand for a key."""
+        return f"key[{','.join(map(str, aval.shape[:-1]))}]" if self.keys[position] else str(aval)
+
     def difference(self, other: Form, name: str) -> str:
         """Where another form parts from this one; the path starts with `name`."""
         try:
@@ -524,7 +528,8 @@ class Carry:
     def _refuse(self, position: int, aval: ShapeDtype) -> NoReturn:
         own = self.avals[position]
         path = self.form.paths()[position].removeprefix(self.skip)
-        message = f"{self._rule()}: carry{path} goes in as {own} and comes out as {aval}"
+        before, after = self.form.type_text(position, own), self.form.type_text(position, aval)
+        message = f"{self._rule()}: carry{path} goes in as {before} and comes out as {after}"
         if own.shape != aval.shape:
             raise ShapeError(at_user_line(message))
         hint = (
