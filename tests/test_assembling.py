@@ -181,3 +181,24 @@ def test_take_reads_booleans_as_positions_and_empty_lists_as_integers(indices, m
         np.testing.assert_array_equal(fg.vmap(f)(x[np.newaxis])[0], expected)
     with pytest.raises(IndexingError, match="not float64"):
         fg.take(x, np.zeros(0))
+
+
+@pytest.mark.parametrize("name", ["tril", "triu"])
+def test_a_triangle_of_a_vector_is_numpys_when_it_is_traced_too(name):
+    x = np.array([1.0, 2.0, 3.0])
+    f = lambda x: getattr(fg, name)(x, 1)
+    expected = getattr(np, name)(x, 1)
+    np.testing.assert_array_equal(f(x), expected)
+    np.testing.assert_array_equal(fg.jvp(f, (x,), (x,))[0], expected)
+    np.testing.assert_array_equal(fg.vmap(f)(x[np.newaxis])[0], expected)
+    check_grads(f, (x,))
+    with pytest.raises(ShapeError, match=rf"\[{name}\] needs the two axes of matrices"):
+        getattr(fg, name)(1.0)
+
+
+@pytest.mark.parametrize("axis", [None, 0, (0, 1)])
+def test_roll_takes_an_array_of_shape_zero_for_a_number(axis):
+    x = np.arange(6.0).reshape(2, 3)
+    for shift in (np.array(1), fg.asarray(1), np.int64(1)):
+        np.testing.assert_array_equal(fg.roll(x, shift, axis), np.roll(x, 1, axis))
+        np.testing.assert_array_equal(np.roll(fg.asarray(x), shift, axis), np.roll(x, 1, axis))

@@ -412,6 +412,8 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], axis: int | Sequence[int] 
     Tensor([3., 1., 2.], dtype=float64)
     """
     operand = as_operand(x)
+    # An array or a Tensor of shape () is one number, though its class can be iterated over.
+    shift = operator.index(shift) if getattr(shift, "shape", None) == () else shift  # type: ignore[arg-type]
     if axis is None:
         if isinstance(shift, Iterable):
             shift = sum(operator.index(one) for one in shift)
