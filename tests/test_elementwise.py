@@ -195,3 +195,8 @@ def test_the_dtype_of_unwrapped_booleans_is_known_before_they_are():
     x = fg.asarray([True, False])
     f = lambda x: fg.unwrap(x, period=2)
     assert fg.eval_shape(f, x).dtype == f(x).dtype == np.unwrap(np.asarray(x), period=2).dtype
+
+
+def test_an_error_of_a_ufunc_that_only_evaluation_meets_says_what_numpy_says():
+    with pytest.raises(DtypeError, match=r"\[round\] on bool\[2\]: Cannot cast ufunc 'multiply' output from dtype"):
+        fg.round(fg.asarray([True, False]), 1)

@@ -286,7 +286,8 @@ def raise_explained(primitive: Primitive, args: tuple[Any, ...], params: dict[st
 def explain(primitive: Primitive, avals: list[Any], reason: Exception) -> Exception:
     """The error for operands that do not fit: of the class that the reason has, naming everything involved."""
     operands = " and ".join(str(aval) for aval in avals)
-    text = reason.args[0] if reason.args else str(reason)
+    # The errors of NumPy's ufuncs have the ufunc for their first argument.
+    text = reason.args[0] if reason.args and isinstance(reason.args[0], str) else str(reason)
     if isinstance(reason, np.linalg.LinAlgError):
         # Under vmap it is explained twice, the second time with the shapes of one example.
         text = getattr(reason, "reason", text)
