@@ -54,6 +54,12 @@ def _over_one_axis(name):
     )
 
 
+def log_ndtr_curvature(x):
+    """s (x + s), with s the density over the distribution function of the normal distribution."""
+    slope = np.exp(-(x**2) / 2 - scipy_special.log_ndtr(x)) / np.sqrt(2 * np.pi)
+    return slope * (x + slope)
+
+
 SPECIAL_ROWS = [
     _unary("gammaln", 0.25, 14, (0.5, 12)),
     _unary("gamma", 0.25, 14, (0.5, 4)),
@@ -93,6 +99,15 @@ SPECIAL_ROWS = [
         ),
         call(smooth_arrays(None, -6, 2)),
         ("log_ndtr_slope",),
+        rtol=CLOSE,
+    ),
+    Row(
+        "log_ndtr_curvature",
+        lambda x: bind(PRIMITIVES["log_ndtr_curvature"], x),
+        call(arrays("f", None, -8, 4)),
+        lambda x: np.asarray(log_ndtr_curvature(np.float64(x)), x.dtype),
+        call(smooth_arrays(None, -6, 2)),
+        ("log_ndtr_curvature",),
         rtol=CLOSE,
     ),
     _unary("logit", 0.0625, 0.9375, (0.1, 0.9)),

@@ -164,3 +164,21 @@ def test_i0_has_the_dtype_of_numpys(dtype):
     assert fg.i0(x).dtype == np.i0(x).dtype
     np.testing.assert_allclose(fg.i0(x), np.i0(x), rtol=4 * np.finfo(np.i0(x).dtype).eps)
     assert fg.vmap(fg.i0)(x).dtype == np.i0(x).dtype
+
+
+def test_the_second_derivative_of_log_ndtr_is_accurate_far_below_zero():
+    second = fg.vmap(fg.grad(fg.grad(fg.special.log_ndtr)))
+    # From -s (s - t), s the density over the upper tail at t, in 60 digits; 1 - 1 / t**2 where that is all there is.
+    expected = {
+        3.0: -0.92944081321473188314,
+        3.5: -0.94306699504870319551,
+        10.0: -0.99055462217434373884,
+        1000.0: -0.99999900000599995,
+        4496.0: -(1 - 4496.0**-2),
+        1e8: -1.0,
+    }
+    x = -np.array(list(expected))
+    np.testing.assert_allclose(second(x), list(expected.values()), rtol=1e-13)
+    np.testing.assert_allclose(second(np.float32(x)), list(expected.values()), rtol=1e-6)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_array_equal(second(np.array([-np.inf, np.inf])), [-1.0, 0.0])
