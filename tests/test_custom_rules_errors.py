@@ -444,3 +444,20 @@ def test_errors_of_the_users_functions_pass_unchanged():
         ):
             with pytest.raises(OwnError, match="mine"):
                 transform(h)
+
+
+@pytest.mark.parametrize("tangent", [fg.ones_like, lambda v: v + 1.0, fg.exp])
+def test_a_rule_that_is_not_zero_at_zero_tangents_is_refused_in_reverse_mode(tangent):
+    f = fg.custom_jvp(lambda x: x * 2.0)
+    f.defjvp(lambda primals, tangents: (primals[0] * 2.0, tangent(tangents[0])))
+    with pytest.raises(fg.errors.ShapeError, match="not linear in its tangents: where they are zero"):
+        fg.grad(f)(1.0)
+    with pytest.raises(fg.errors.ShapeError, match="not linear"):
+        fg.grad(lambda x: fg.sum(f(x)))(fg.ones(3))
+
+
+def test_a_rule_may_be_nan_at_zero_tangents_where_it_has_a_pole():
+    f = fg.custom_jvp(lambda x: x**0.5)
+    f.defjvp(lambda primals, tangents: (fg.sqrt(primals[0]), tangents[0] * (0.5 / fg.sqrt(primals[0]))))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        assert fg.grad(f)(fg.asarray(0.0)).item() == np.inf

@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, overload
 
 import attrs
+import numpy as np
 
 from fgrad.core.bind import is_weak
-from fgrad.core.errors import ImmutableError, MissingRuleError, TreeError, at_user_line
+from fgrad.core.errors import ImmutableError, MissingRuleError, ShapeError, TreeError, at_user_line
 from fgrad.core.graph import Graph
 from fgrad.core.primal import is_inexact_value, zeros_for
 from fgrad.core.primitive import register
 from fgrad.core.pytree import tree_map, unflatten
 from fgrad.core.shape import shape_dtype_of
+from fgrad.core.tensor import ConcreteTensor
 from fgrad.ops.arithmetic import add
 from fgrad.ops.staged import Form
 from fgrad.transforms.calling import describe, leaf_paths, require_function
@@ -124,8 +126,24 @@ def _forward(needed: Any, *operands: Any, graph: Graph | None, call: JvpCall) ->
         )
         raise TreeError(at_user_line(message))
     outputs = [out for out, value in zip(found, values, strict=True) if is_inexact_value(value)]
-    call.require_lower([*values, *map(tape.lower, outputs)])
+    lowered = [tape.lower(out) for out in outputs]
+    call.require_lower([*values, *lowered])
+    _require_zeros(lowered, call)
     return tuple(values), tape.pullback(given(tangents), outputs)
+
+
+def _require_zeros(tangents: list[Any], call: JvpCall) -> None:
+    """Raises ShapeError when a rule that was run at zero tangents gave others: it is not linear, and has no transpose.
+
+    NaN is let through: at a pole a linear rule multiplies zero by infinity.
+    """
+    for tangent in tangents:
+        if type(tangent) is ConcreteTensor and np.any(np.abs(tangent) > 0):
+            message = (
+                f"[custom_jvp] the rule of {call.owner.name} is not linear in its tangents: where they are zero, its "
+                f"tangent_out is not. Every term of it has to be a product with a tangent"
+            )
+            raise ShapeError(at_user_line(message))
 
 
 def _pull(
@@ -293,6 +311,7 @@ def custom_jvp(function: Callable[..., Any] | None = None, *, static: Static = (
         DtypeError: from a call, when an argument that is not static holds something else than numbers and keys; when
             it is differentiated and a tangent has not the dtype of its result.
         ShapeError, TreeError: when the rule returns a tangent that is not like its result, or no pair.
+        ShapeError: in reverse mode, when the rule returns another tangent than zero for tangents that are zero.
         NotDifferentiableError: when the function closes over a value that is being differentiated: the rule cannot know
             that derivative, so the value must be an argument.
         MissingRuleError: when it is differentiated before a rule is defined.
