@@ -352,3 +352,29 @@ def test_python_booleans_are_counted_wherever_they_are_traced(operation):
     steps = np.array([2, 4])
     if operation not in (operator.floordiv, operator.mod):
         np.testing.assert_array_equal(fg.vmap(total)(steps), [total(2), total(4)])
+
+
+@pytest.mark.parametrize("number", [2.567, -1.5, 0.5, 7, True])
+@pytest.mark.parametrize("digits", [None, 0, 1, -1])
+def test_rounding_what_stands_for_a_python_number_is_pythons(number, digits):
+    expected = round(number, digits)
+    f = lambda x: round(x, digits)
+    seen = []
+    fg.grad(lambda y: seen.append(f(y + number) if type(number) is float else f(number)) or y)(0.0)
+    assert (type(seen[0]), seen[0]) == (type(expected), expected)
+    graph = fg.make_graph(f)(number)
+    assert (type(graph(number)), graph(number)) == (type(expected), expected)
+    narrow = fg.asarray(np.float32(2))
+    assert fg.make_graph(lambda x: f(x) * narrow)(number).outputs[0].aval == fg.ShapeDtype((), np.dtype("float32"))
+    batched = lambda i: fg.while_loop(lambda c: c[1] < i, lambda c: (f(number), c[1] + 1), (expected * 0, 0))[0]
+    np.testing.assert_array_equal(fg.vmap(batched)(np.array([1, 2])), [expected, expected])
+
+
+def test_a_graph_refuses_a_number_of_another_kind_than_it_was_made_for():
+    graph = fg.make_graph(lambda n, m: fg.asarray(n**m))(2, 3)
+    assert graph(2, 5).item() == 32
+    with pytest.raises(
+        fg.errors.DtypeError, match=r"\[power\] gave the Python number 0.5 where the graph was made for one of int64"
+    ):
+        graph(2, -1)
+    assert fg.make_graph(lambda n, m: fg.asarray(n**m))(2.0, 3)(2.0, -1).item() == 0.5

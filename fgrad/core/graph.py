@@ -14,7 +14,7 @@ from fgrad.core.errors import DtypeError, ShapeError, SourceLine, TreeError, at_
 from fgrad.core.key import Key
 from fgrad.core.primitive import Primitive
 from fgrad.core.pytree import Structure, flatten_up_to, register_static, unflatten
-from fgrad.core.shape import ShapeDtype, shape_dtype_of
+from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ConcreteTensor
 
 __all__ = ["Equation", "Graph", "Literal", "Variable"]
@@ -120,6 +120,7 @@ class Graph:
                 operands = [_read(environment, operand) for operand in equation.operands]
                 out = bind(equation.primitive, *operands, **dict(equation.params))
                 results = out if equation.primitive.multiple_results else (out,)
+                _require_kinds(equation, results)
                 environment.update(zip(equation.results, results, strict=True))
                 for variable in finished:
                     del environment[variable]
@@ -187,6 +188,17 @@ def _type_of_input(value: Any, expected: ShapeDtype, position: int) -> ShapeDtyp
     except AttributeError:
         message = f"input {position} is of type {type(value).__name__} where {expected} is expected"
         raise DtypeError(message) from None
+
+
+def _require_kinds(equation: Equation, results: Sequence[Any]) -> None:
+    """Raises DtypeError where a Python number is of another kind than the graph was made for: 2 ** -1 is a float."""
+    for variable, result in zip(equation.results, results, strict=True):
+        if variable.aval.weak and type(result) in PYTHON_NUMBERS and np.dtype(type(result)) != variable.aval.dtype:
+            message = (
+                f"[{equation.primitive.name}] gave the Python number {result!r} where the graph was made for one of "
+                f"{variable.aval}: its kind depends on the values; begin with a float (2.0 ** n)"
+            )
+            raise DtypeError(at_user_line(message))
 
 
 def _require_fit(expected: ShapeDtype, given: ShapeDtype, where: str) -> None:

@@ -199,7 +199,7 @@ class Tensor(TensorMethods):
         return format(array.item(), spec)
 
     def __round__(self, ndigits: int | None = None) -> Tensor:
-        return self.round(ndigits or 0)
+        return operations.round_number(self, ndigits) if self.weak else self.round(ndigits or 0)
 
     def __copy__(self) -> Tensor:
         return self

@@ -10,6 +10,7 @@ import numpy as np
 from fgrad.core.bind import bind, bind1, bind2, make_operator
 from fgrad.core.errors import refuse_out
 from fgrad.core.methods import operations
+from fgrad.core.primitive import Primitive
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
 from fgrad.ops.arguments import as_operand, dtype_of, shape_of
@@ -403,6 +404,24 @@ def round(x: ArrayLike, decimals: int = 0, *, out: None = None) -> Tensor:
 
 around = round
 
+# As an operator on what stands for a Python number, whose own rounding it is; without digits it gives an integer.
+_round_number_p = Primitive(
+    "round",
+    evaluate=lambda x, ndigits: x.__round__() if ndigits is None else x.__round__(ndigits),
+    shape_rule=lambda x, ndigits: ShapeDtype(
+        (), np.dtype(int) if ndigits is None or x.dtype.kind == "b" else x.dtype, weak=True
+    ),
+    batch=lambda _, batched, x, ndigits: (
+        rint(x).astype(int) if ndigits is None else bind(round_p, x, decimals=operator.index(ndigits))
+    ),
+    locally_constant=True,
+    takes_numbers=True,
+)
+
+
+def _round_number(x: Any, ndigits: int | None) -> Any:
+    return bind(_round_number_p, x, ndigits=ndigits)
+
 
 @stands_for(np.isclose)
 def isclose(
@@ -472,3 +491,4 @@ operations.left_shift = make_operator(left_shift_p)
 operations.right_shift = make_operator(right_shift_p)
 operations.bitwise_not = bitwise_not
 operations.round = round
+operations.round_number = _round_number
