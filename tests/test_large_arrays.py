@@ -246,3 +246,19 @@ def test_no_memory_is_kept_after_a_walk_or_when_it_fails():
     with pytest.raises(RuntimeError, match="no"):
         fg.grad(lambda x: fg.sum(fg.sin(failing(x))))(fg.asarray(numbers()))
     assert reuse.buffers is None
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_sums_over_results_in_the_order_of_their_operands_in_memory(order, monkeypatch):
+    x, row = fg.asarray(np.asarray(numbers((768, 768)), order=order)), fg.asarray(numbers((1, 768), seed=1))
+    loss = lambda x, row: fg.sum(x.T * row.T + fg.cos(x.T) * fg.tanh(x.T))
+    found = fg.grad(loss, argnums=(0, 1))(x, row)
+    for module in (
+        "fgrad.core.tape",
+        "fgrad.core.residuals",
+        "fgrad.ops.arithmetic",
+        "fgrad.ops.blocks",
+        "fgrad.ops.declare",
+    ):
+        monkeypatch.setattr(f"{module}.MANY_ELEMENTS", 1 << 40)
+    assert fg.tree.equal(found, fg.grad(loss, argnums=(0, 1))(x, row))

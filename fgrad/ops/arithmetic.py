@@ -215,7 +215,9 @@ def _memory_for(x: Any, y: Any) -> Any:
     if type(x) is not _ndarray or type(y) is not _ndarray or x.size < MANY_ELEMENTS:
         return None
     alike = x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind in "fc"
-    return empty_array(x.shape, x.dtype) if alike else None
+    # NumPy gives a result the order of its operands in memory, and sums follow that order.
+    ordered = all([array.flags.c_contiguous or not any(array.strides) for array in (x, y)])
+    return empty_array(x.shape, x.dtype) if alike and ordered else None
 
 
 def _evaluate_multiply_no_nan(x: Any, y: Any) -> Any:

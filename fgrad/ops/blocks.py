@@ -44,6 +44,9 @@ def evaluate_in_blocks(formula: Callable[..., Any], g: Any, out: ConcreteTensor,
     """
     values = (g, out, *operands)
     shape, size = out._array.shape, out._array.size
+    # NumPy gives a result the order of its operands in memory, and sums follow that order.
+    if not out._array.flags.c_contiguous:
+        return formula(*values)
     axis = next((axis for axis, length in enumerate(shape) if length * _BLOCK >= size), None)
     divided = [type(value) is ConcreteTensor and value._array.shape == shape for value in values]
     if axis is None or not all(own or _is_single(value) for own, value in zip(divided, values, strict=True)):
