@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from fgrad.core.buffers import MANY_ELEMENTS
 from fgrad.core.errors import FgradError
 from fgrad.core.primitive import Primitive
-from fgrad.core.shape import ShapeDtype, shape_dtype_of
+from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, shape_dtype_of
 from fgrad.core.staging import stage
 from fgrad.core.tensor import ConcreteTensor, adopt
 
@@ -26,32 +27,49 @@ def keep_needed(
 ) -> tuple[Any, Any]:
     """The operands and the result to keep on a tape: large ones whose values the vjp rule does not use take no memory.
 
-    The rule is staged to see what it uses. In the place of a value that it does not use stands one of the same shape
-    and dtype, whose elements are one zero.
+    In the place of such a value stands one of the same shape and dtype, whose elements are one zero.
     """
     values = (out, *primals)
-    traced = [place for place, value in enumerate(values) if type(value) is ConcreteTensor]
-    rule = primitive.vjp
-    if rule is None or primitive.multiple_results:
+    known = all([type(value) in _KNOWN for value in values])
+    if not known or primitive.multiple_results or primitive.vjp is None:
         return primals, out
+    kinds = tuple([_kind(value) for value in values])
+    needed = tuple(map(bool, slots))
+    kept = list(values)
+    for place in _unused_places(primitive, needed, kinds, tuple(sorted(params.items())) if params else ()):
+        if is_large(values[place]):
+            kept[place] = adopt(np.broadcast_to(np.zeros((), values[place].dtype), values[place].shape))
+    return tuple(kept[1:]), kept[0]
+
+
+_KNOWN = frozenset((ConcreteTensor, *PYTHON_NUMBERS))
+
+
+def _kind(value: Any) -> Any:
+    """What a rule may depend on besides the elements: shape and dtype of a tensor, type and value of a number."""
+    return shape_dtype_of(value) if type(value) is ConcreteTensor else (type(value), value)
+
+
+@functools.lru_cache(maxsize=1024)
+def _unused_places(
+    primitive: Primitive, needed: tuple[bool, ...], kinds: tuple[Any, ...], params: tuple[tuple[str, Any], ...]
+) -> tuple[int, ...]:
+    """The places of the tensors among the result and the operands whose values the staged vjp rule does not use."""
+    rule = primitive.require_vjp()
+    traced = [place for place, kind in enumerate(kinds) if isinstance(kind, ShapeDtype)]
 
     def pull(g: Any, *tracers: Any) -> list[Any]:
-        given = list(values)
+        values = [kind if isinstance(kind, ShapeDtype) else kind[1] for kind in kinds]
         for place, tracer in zip(traced, tracers, strict=True):
-            given[place] = tracer
-        contributions = rule(g, slots, *given, **(params or {}))
-        return [part for slot, part in zip(slots, contributions, strict=True) if slot and part is not None]
+            values[place] = tracer
+        contributions = rule(g, needed, *values, **dict(params))
+        return [part for wanted, part in zip(needed, contributions, strict=True) if wanted and part is not None]
 
-    avals = [shape_dtype_of(values[place]) for place in traced]
-    cotangent = ShapeDtype(out.shape, out.dtype)
     try:
-        graph, _ = stage(pull, [cotangent, *avals], "grad")
+        graph, _ = stage(pull, [kinds[0], *[kinds[place] for place in traced]], "grad")
     except FgradError:
-        # A rule that looks at its values cannot be staged, and keeps them.
-        return primals, out
+        # A rule that looks at its values cannot be staged, and needs them all.
+        return ()
     used = {operand for equation in graph.equations for operand in equation.operands} | set(graph.outputs)
-    kept = list(values)
-    for place, variable in zip(traced, graph.inputs[-len(traced) :], strict=True):
-        if variable not in used and is_large(values[place]):
-            kept[place] = adopt(np.broadcast_to(np.zeros((), variable.aval.dtype), variable.aval.shape))
-    return tuple(kept[1:]), kept[0]
+    variables = graph.inputs[-len(traced) :]
+    return tuple([place for place, variable in zip(traced, variables, strict=True) if variable not in used])
