@@ -539,3 +539,11 @@ def test_stopped_values_do_not_escape():
     assert float(seen[0]) == 3.0
     with pytest.raises(EscapedTracerError):
         fg.grad(lambda x: fg.grad(lambda y: seen.append(y) or y)(2.0) * seen[-1])(1.0)
+
+
+@pytest.mark.parametrize("name", ["grad", "jacobian", "jacrev", "hessian"])
+def test_errors_name_the_transform_that_traces(name):
+    with pytest.raises(fg.errors.TracerConversionError, match=rf"on a value that {name} is tracing"):
+        getattr(fg, name)(lambda x: np.asarray(x))(fg.ones(3))  # noqa: PLW0108
+    with pytest.raises(fg.errors.TracerConversionError, match="on a value that vjp is tracing"):
+        fg.vjp(lambda x: float(x[0]), fg.ones(3))

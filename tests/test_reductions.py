@@ -335,3 +335,10 @@ def test_an_axis_that_is_traced_says_what_to_do():
     for axis in (lambda i: i, lambda i: (i,)):
         with pytest.raises(fg.errors.TracerConversionError, match="in_axes"):
             fg.vmap(lambda i, axis=axis: fg.sum(fg.ones((2, 3)), axis=axis(i)))(np.array([0, 1]))
+
+
+@pytest.mark.parametrize("name", ["zeros", "ones", "empty"])
+def test_shapes_of_new_arrays_are_refused_by_the_name_of_their_function(name):
+    for shape, message in ((2.5, "a shape is made of integers"), ((2, -1), "a shape has no negative lengths")):
+        with pytest.raises((TypeError, ValueError), match=rf"\[{name}\] {message}"):
+            getattr(fg, name)(shape)

@@ -45,11 +45,12 @@ class TapeTrace(Trace):
     """Records every operation on its tracers, in evaluation order."""
 
     entries: list[Entry | None] = attrs.field(factory=lambda: [None])
+    name: str = "grad"
 
     @property
     def transform(self) -> str:
         """The name of the transform, for messages."""
-        return "grad"
+        return self.name
 
     def new_input(self, primal: Any) -> TapeTracer:
         """A tracer for a value to differentiate by."""
@@ -171,9 +172,9 @@ def _find(entries: list[Entry | None], entry: Entry) -> int:
     return slot
 
 
-def open_tape() -> TapeTrace:
+def open_tape(name: str = "grad") -> TapeTrace:
     """A tape for one call of a transform; the caller closes it in a ``finally``."""
-    return TapeTrace(next_level())
+    return TapeTrace(next_level(), name=name)
 
 
 def walk_back(entries: list[Entry | None], cotangents: list[Any], *, free: bool) -> None:

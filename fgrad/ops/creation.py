@@ -156,9 +156,13 @@ def full(shape: Any, fill_value: ArrayLike, dtype: Any = None, *, device: Any = 
     >>> fg.full((2,), 7.0)
     Tensor([7., 7.], dtype=float64)
     """
+    return _fill("full", shape, fill_value, dtype, device)
+
+
+def _fill(operation: str, shape: Any, fill_value: Any, dtype: Any, device: Any) -> Tensor:
     if device is not None:
-        check_device(device, "full")
-    lengths = shape_tuple(shape, "full")
+        check_device(device, operation)
+    lengths = shape_tuple(shape, operation)
     if type(fill_value) in PYTHON_NUMBERS or isinstance(fill_value, np.generic):
         wanted = numeric_dtype(np.asarray(fill_value).dtype if dtype is None else dtype)
         if staging.trace is None:  # nothing records it
@@ -179,7 +183,7 @@ def zeros(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
     >>> fg.zeros(2)
     Tensor([0., 0.], dtype=float64)
     """
-    return full(shape, 0, numeric_dtype(dtype), device=device)
+    return _fill("zeros", shape, 0, numeric_dtype(dtype), device)
 
 
 def ones(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
@@ -189,7 +193,7 @@ def ones(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
     >>> fg.ones((1, 2), "float32")
     Tensor([[1., 1.]], dtype=float32)
     """
-    return full(shape, 1, numeric_dtype(dtype), device=device)
+    return _fill("ones", shape, 1, numeric_dtype(dtype), device)
 
 
 def empty(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
@@ -199,7 +203,7 @@ def empty(shape: Any, dtype: Any = float, *, device: Any = None) -> Tensor:
     >>> fg.empty(2).shape
     (2,)
     """
-    return zeros(shape, dtype, device=device)
+    return _fill("empty", shape, 0, numeric_dtype(dtype), device)
 
 
 @stands_for(np.zeros_like)

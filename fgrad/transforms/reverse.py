@@ -142,7 +142,7 @@ def value_and_gradient_of(
         positions, primals, structure = choose(function, argnums, args, transform, "gradient")
         if holomorphic:
             require_complex(function, positions, args, transform)
-        trace = open_tape()
+        trace = open_tape(transform)
         chosen = unflatten(structure, [trace.new_input(primal) for primal in primals])
         arguments = list(args)
         for position, argument in zip(positions, chosen, strict=True):
@@ -276,7 +276,7 @@ def run_on_tape(
     transform: str = "vjp",
 ) -> tuple[Any, Pullback, Any]:
     """Calls a function with these leaves of the tuple of its arguments; gives ``(out, pullback, aux)``."""
-    trace, tracers = trace_inputs(leaves)
+    trace, tracers = trace_inputs(leaves, transform)
     try:
         out = function(*unflatten(structure, tracers))
     finally:
@@ -313,9 +313,9 @@ def _differentiable_type(leaf: Any) -> ShapeDtype | None:
     return shape_dtype_of(leaf) if is_inexact_value(leaf) else None
 
 
-def trace_inputs(leaves: list[Any]) -> tuple[TapeTrace, list[Any]]:
+def trace_inputs(leaves: list[Any], transform: str = "grad") -> tuple[TapeTrace, list[Any]]:
     """A tape, and the leaves with those of floating point as inputs of it."""
-    trace = open_tape()
+    trace = open_tape(transform)
     tracers = []
     for leaf in leaves:
         primal = traceable(leaf)
