@@ -202,13 +202,13 @@ def make_operator(primitive: Primitive) -> Callable[..., Any]:
 
     def operate(x: Any, y: Any) -> Any:
         if type(x) is ConcreteTensor:
-            if type(y) is ConcreteTensor or type(y) in PYTHON_NUMBERS or isinstance(y, _OPERANDS):
+            if type(y) is ConcreteTensor or type(y) in PYTHON_NUMBERS:
                 return bind2(primitive, x, y)
-            return NotImplemented
+            return _bind_traced(primitive, x, y) if isinstance(y, _OPERANDS) else NotImplemented
         if type(y) is ConcreteTensor:
-            if type(x) in PYTHON_NUMBERS or isinstance(x, _OPERANDS):
+            if type(x) in PYTHON_NUMBERS:
                 return bind2(primitive, x, y)
-            return NotImplemented
+            return _bind_traced(primitive, x, y) if isinstance(x, _OPERANDS) else NotImplemented
         if is_weak(x) and is_weak(y):
             return bind(python, x, y)
         if isinstance(x, _OPERANDS) and isinstance(y, _OPERANDS):
@@ -231,7 +231,7 @@ def make_unary_operator(primitive: Primitive) -> Callable[..., Any]:
 
 def is_weak(value: Any) -> bool:
     """Whether the value is a Python number, or a tracer that stands for one."""
-    return type(value) in PYTHON_NUMBERS or (isinstance(value, Tracer) and value.weak)
+    return value.weak if isinstance(value, Tracer) else type(value) in PYTHON_NUMBERS
 
 
 _NUMPY_VALUES = (np.ndarray, np.generic)

@@ -199,7 +199,9 @@ def walk_back(entries: list[Entry | None], cotangents: list[Any], *, free: bool)
             contributions = (
                 rule(cotangent, slots, out, *primals, **params) if params else rule(cotangent, slots, out, *primals)
             )
-            for slot, contribution in zip(slots, contributions, strict=True):
+            # Not by a strict zip, which takes as long as a small operation does.
+            for position, contribution in enumerate(contributions):
+                slot = slots[position]
                 if slot and contribution is not None:
                     before = cotangents[slot]
                     cotangents[slot] = contribution if before is None else accumulate(before, contribution)

@@ -201,6 +201,7 @@ def reciprocal(x: ArrayLike, /, *, out: None = None) -> Tensor:
 
 
 _ndarray = np.ndarray
+_multiply = np.multiply
 
 
 def _has_no_zeros(x: Any) -> bool:
@@ -221,9 +222,13 @@ def _memory_for(x: Any, y: Any) -> Any:
 
 
 def _evaluate_multiply_no_nan(x: Any, y: Any) -> Any:
-    # Nothing can go wrong where neither has zeros.
-    if _has_no_zeros(x) and _has_no_zeros(y):
-        return np.multiply(x, y)
+    # Nothing can go wrong where neither has zeros. That is asked in line, because every rule multiplies.
+    if type(x) is _ndarray and type(y) is _ndarray:
+        count, other = x.size, y.size
+        if count <= COUNTING_LIMIT >= other and count_nonzero(x) == count and count_nonzero(y) == other:
+            return _multiply(x, y)
+    elif _has_no_zeros(x) and _has_no_zeros(y):
+        return _multiply(x, y)
     with np.errstate(invalid="ignore"):
         product = np.multiply(x, y, out=_memory_for(x, y))
     if all_finite(product):

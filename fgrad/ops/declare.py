@@ -153,14 +153,16 @@ def elementwise(
 def _elementwise_vjp(partials: tuple[Partial, ...]) -> Callable[..., tuple[Any, ...]]:
     if len(partials) == 1:
         (partial,) = partials
-        has_steps = is_composed(partial)
 
         def unary(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
-            if has_steps and type(out) is ConcreteTensor and out._array.size >= MANY_ELEMENTS:
+            return (partial(g, out, x),)
+
+        def unary_of_steps(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
+            if type(out) is ConcreteTensor and out._array.size >= MANY_ELEMENTS:
                 return (evaluate_in_blocks(partial, g, out, x),)
             return (partial(g, out, x),)
 
-        return unary
+        return unary_of_steps if is_composed(partial) else unary
     if len(partials) == 2:
         left, right = map(blockwise, partials)
 

@@ -203,6 +203,8 @@ def choose(a: ArrayLike, choices: Sequence[ArrayLike] | Tensor, *, mode: str = "
         places = remainder(places, len(operands))
     elif mode == "clip":
         places = minimum(maximum(places, 0), len(operands) - 1)
+    if not any([type(one) in PYTHON_NUMBERS for one in operands]):
+        return bind(choose_p, places, *operands)
     # A Python number takes part in the promotion as one, and does not widen the others.
     dtype = result_dtype(*[shape_dtype_of(one) for one in operands])
     found = [as_operand(one) for one in operands]

@@ -240,13 +240,10 @@ def unbroadcast(cotangent: Any, primal: Any) -> Any:
 
     Broadcast axes are summed back, a real operand takes the real part, and the dtype becomes the operand's.
     """
-    if (
-        type(cotangent) is ConcreteTensor
-        and type(primal) is ConcreteTensor
-        and cotangent._array.dtype is primal._array.dtype
-        and cotangent._array.shape == primal._array.shape
-    ):
-        return cotangent
+    if type(cotangent) is ConcreteTensor and type(primal) is ConcreteTensor:
+        given, wanted = cotangent._array, primal._array
+        if given.dtype is wanted.dtype and given.shape == wanted.shape:
+            return cotangent
     shape = shape_of(primal)
     if cotangent.shape != shape:
         lead = len(cotangent.shape) - len(shape)
