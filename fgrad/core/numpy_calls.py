@@ -261,9 +261,12 @@ def _number_for_loop(number: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _promotion_type(value: Any) -> Any:
-    if type(value) is np.ndarray:
-        return value.dtype
-    if type(value) in PYTHON_NUMBERS or getattr(value, "weak", False):
-        kind = value.dtype.type(0).item().__class__ if hasattr(value, "dtype") else type(value)
+    if type(value) in PYTHON_NUMBERS:
+        return np.dtype(bool) if type(value) is bool else type(value)
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        return np.asarray(value).dtype
+    if getattr(value, "weak", False):
+        kind = dtype.type(0).item().__class__
         return np.dtype(bool) if kind is bool else kind
-    return value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    return dtype

@@ -40,10 +40,10 @@ def dispatch_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], option
         ImmutableError: when the ufunc was asked to write into an array (``out=``, ``ndarray += tensor``).
         TracerConversionError: when fgrad has no counterpart of the ufunc, its method or its option.
     """
-    if method == "__call__" and not options:
+    if method == "__call__" and _LOOP_OPTIONS.issuperset(options):
         counterpart = UFUNC_COUNTERPARTS.get(ufunc) or _find(UFUNC_COUNTERPARTS, ufunc)
         if counterpart is not None:
-            return counterpart(*inputs)
+            return counterpart(*(convert_for_loop(ufunc, inputs, options, operations.convert) if options else inputs))
     _refuse_writing(ufunc, method, options)
     if method == "__call__":
         return _call_with_options(ufunc, inputs, options)
