@@ -392,3 +392,31 @@ def test_an_error_that_was_handled_keeps_no_values_alive(fails):
         assert kept[0]() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: fg.array_split(x, [1.5]), "array_split] a place to split at is an integer, not 1.5"),
+        (lambda x: fg.tensordot(x, x, 1.5), "tensordot] axes is a number of axes, or a pair of axes, not 1.5"),
+        (lambda x: fg.diagonal(x, 1.5), "diagonal] offset is an integer, not 1.5"),
+        (lambda x: fg.trace(x, 1.5), "trace] offset is an integer, not 1.5"),
+        (lambda x: fg.diff(x, 1.5), "diff] n is an integer, not 1.5"),
+        (lambda x: fg.linspace(x, x, 1.5), "linspace] num is an integer, not 1.5"),
+        (lambda x: fg.eye(1.5), "eye] a number of rows is an integer, not 1.5"),
+        (lambda x: fg.nonzero(x, size=1.5), "nonzero] size is an integer, not 1.5"),
+        (lambda x: fg.bincount([1, 2], minlength=1.5), "bincount] minlength is an integer, not 1.5"),
+        (lambda x: fg.special.polygamma(1.5, x), "polygamma] the order is an integer, not 1.5"),
+        (lambda x: fg.one_hot([1], 1.5), "one_hot] num_classes is an integer, not 1.5"),
+        (lambda x: fg.linalg.tensorinv(x, 1.5), "tensorinv] ind is an integer, not 1.5"),
+        (lambda x: fg.fft.fft(x, 1.5), "fft] the number of points is an integer, not 1.5"),
+        (lambda x: fg.diag(x, 1.5), "diag] k is an integer, not 1.5"),
+        (lambda x: fg.segment_sum(x, [0, 1], 1.5), "segment_sum] num_segments is an integer, not 1.5"),
+        (lambda x: fg.top_k(x, 1.5), "top_k] k is an integer, not 1.5"),
+    ],
+)
+def test_an_argument_that_is_no_integer_is_named_with_its_operation(call, message):
+    with pytest.raises(TypeError) as caught:
+        call(fg.ones((2, 2)))
+    assert message in str(caught.value)
+    assert "test_errors.py" in str(caught.value)

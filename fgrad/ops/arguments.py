@@ -13,6 +13,7 @@ from fgrad.core.shape import PYTHON_NUMBERS, Shape
 from fgrad.core.tensor import DEVICE, Tensor, to_tensor
 
 __all__ = [
+    "as_integer",
     "as_operand",
     "axis_index",
     "axis_tuple",
@@ -99,7 +100,12 @@ def _is_one(value: Any) -> bool:
     return not isinstance(value, Iterable) or isinstance(value, str) or getattr(value, "shape", None) == ()
 
 
-def _integer(value: Any, operation: str, rule: str) -> int:
+def as_integer(value: Any, operation: str, rule: str) -> int:
+    """An argument that must be an integer as an int; `rule` says so in the message, as "k is an integer" does.
+
+    Raises:
+        TypeError: when it is none.
+    """
     try:
         return operator.index(value)
     except FgradError:  # a value that is traced says why it is none, and what to do
@@ -116,7 +122,7 @@ def axis_index(axis: Any, ndim: int, operation: str) -> int:
         AxisError: when the axis is out of range.
         TypeError: when it is not an integer.
     """
-    position = _integer(axis, operation, "an axis is an integer")
+    position = as_integer(axis, operation, "an axis is an integer")
     if not -ndim <= position < ndim:
         message = f"[{operation}] axis {position} is out of bounds for a tensor with {ndim} axes"
         raise AxisError(at_user_line(message))
@@ -152,7 +158,7 @@ def shape_integers(shape: Any, operation: str) -> Shape:
     try:
         return tuple([operator.index(length) for length in lengths])
     except TypeError:
-        return tuple([_integer(length, operation, "a shape is made of integers") for length in lengths])
+        return tuple([as_integer(length, operation, "a shape is made of integers") for length in lengths])
 
 
 def shape_tuple(shape: Any, operation: str) -> Shape:

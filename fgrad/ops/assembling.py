@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from math import prod as product
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from fgrad.core.errors import ShapeError, TracerConversionError, at_user_line
 from fgrad.core.shape import Shape
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, dtype_of, number_of_dtype, shape_of, shape_tuple
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, dtype_of, number_of_dtype, shape_of, shape_tuple
 from fgrad.ops.declare import stands_for, untraced_by
 from fgrad.ops.indexing import getitem, take
 from fgrad.ops.joining import concatenate, split
@@ -365,7 +364,7 @@ def rot90(m: ArrayLike, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     if len(named) != 2 or named[0] == named[1]:
         message = f"[rot90] axes {tuple(axes)} must name two axes of shape {shape_of(operand)}"
         raise ShapeError(at_user_line(message))
-    turns = operator.index(k) % 4
+    turns = as_integer(k, "rot90", "k is an integer") % 4
     first, second = named
     if turns == 0:
         return reshape_to(operand, shape_of(operand))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 from math import prod as product
 from typing import Any
@@ -15,7 +14,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt
-from fgrad.ops.arguments import as_operand, axis_index, dtype_of, numeric_dtype, shape_of
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, dtype_of, numeric_dtype, shape_of
 from fgrad.ops.arithmetic import conj, multiply, multiply_no_nan
 from fgrad.ops.declare import bilinear, lead_axes, linear, stands_for
 from fgrad.ops.shaping import matrix_transpose, moveaxis, transpose_p
@@ -338,7 +337,7 @@ def tensordot(a: ArrayLike, b: ArrayLike, /, axes: Any = 2) -> Tensor:
     if isinstance(axes, Iterable):
         first, second = axes
     else:
-        count = operator.index(axes)
+        count = as_integer(axes, "tensordot", "axes is a number of axes, or a pair of axes")
         if not 0 <= count <= min(x_rank, y_rank):
             raise _refuse("tensordot", x, y, f"axes={count} is more axes than an operand has, or negative")
         first, second = range(x_rank - count, x_rank), range(count)
@@ -488,7 +487,8 @@ def diagonal(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -
     """
     operand = as_operand(x)
     first, second = _two_axes(operand, axis1, axis2, "diagonal")
-    return bind(diagonal_p, operand, offset=operator.index(offset), axis1=first, axis2=second)
+    place = as_integer(offset, "diagonal", "offset is an integer")
+    return bind(diagonal_p, operand, offset=place, axis1=first, axis2=second)
 
 
 @stands_for(np.trace, method="trace")
@@ -511,9 +511,10 @@ def trace(
         refuse_out("fg.trace")
     operand = as_operand(x)
     first, second = _two_axes(operand, axis1, axis2, "trace")
+    place = as_integer(offset, "trace", "offset is an integer")
     if type(operand) is ConcreteTensor and dtype is None:
-        return adopt(np.asarray(np.add.reduce(operand._array.diagonal(offset, first, second), -1)))
-    entries = bind(diagonal_p, operand, offset=operator.index(offset), axis1=first, axis2=second)
+        return adopt(np.asarray(np.add.reduce(operand._array.diagonal(place, first, second), -1)))
+    entries = bind(diagonal_p, operand, offset=place, axis1=first, axis2=second)
     wanted = None if dtype is None else numeric_dtype(dtype)
     if wanted is not None and entries.dtype != wanted:
         entries = convert(entries, wanted)

@@ -14,7 +14,7 @@ from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.creation import linspace
 from fgrad.ops.declare import as_batch, batch_by_example, batch_over_axes, batch_size, constant, stands_for, untraced_by
 from fgrad.ops.indexing import take
@@ -67,7 +67,7 @@ nonzero_places_p = constant(
 
 
 def _checked_size(size: Any, operation: str) -> int:
-    count = operator.index(size)
+    count = as_integer(size, operation, "size is an integer")
     if count < 0:
         message = f"[{operation}] size is at least 0, not {count}"
         raise ShapeError(at_user_line(message))
@@ -316,6 +316,7 @@ def bincount(
     if length is None:
         way_out = "say how long the result is to be: length="
         values = known_values(numbers, "bincount", way_out)
+        minlength = as_integer(minlength, "bincount", "minlength is an integer")
         if minlength < 0 or (values.size and values.min() < 0):
             message = f"[bincount] counts numbers from 0 on, and there are negative ones (or minlength={minlength} is)"
             raise ShapeError(at_user_line(message))
@@ -323,7 +324,7 @@ def bincount(
             known = None if sums is None else plain(sums)
             # NumPy before 2.3 does not count in unsigned integers of 64 bits.
             return adopted(np.bincount(values.astype(_INTP) if kind == "u" else values, known, minlength))
-        length = max(int(values.max(initial=-1)) + 1, operator.index(minlength))
+        length = max(int(values.max(initial=-1)) + 1, minlength)
     if sums is None:
         sums = np.ones(shape, np.intp)
     if kind in "bu":

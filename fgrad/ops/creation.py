@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import attrs
@@ -13,7 +12,7 @@ from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.core.methods import operations
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt, as_numeric_array, to_tensor
-from fgrad.ops.arguments import as_operand, check_device, numeric_dtype, shape_tuple
+from fgrad.ops.arguments import as_integer, as_operand, check_device, numeric_dtype, shape_tuple
 from fgrad.ops.declare import constant, stands_for, untraced_by
 from fgrad.ops.joining import stack
 from fgrad.ops.logic import floor
@@ -323,7 +322,7 @@ def linspace(
     """
     if device is not None:
         check_device(device, "linspace")
-    count = operator.index(num)
+    count = as_integer(num, "linspace", "num is an integer")
     if count < 0:
         message = f"[linspace] the number of samples cannot be negative: {count}"
         raise ShapeError(at_user_line(message))
@@ -377,9 +376,10 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = f
             [0., 1.]], dtype=float64)
     """
     check_device(device, "eye")
-    rows = operator.index(n_rows)
-    columns = rows if n_cols is None else operator.index(n_cols)
-    return bind_creation(eye_p, rows=rows, columns=columns, k=operator.index(k), dtype=numeric_dtype(dtype))
+    rows = as_integer(n_rows, "eye", "a number of rows is an integer")
+    columns = rows if n_cols is None else as_integer(n_cols, "eye", "a number of columns is an integer")
+    place = as_integer(k, "eye", "k is an integer")
+    return bind_creation(eye_p, rows=rows, columns=columns, k=place, dtype=numeric_dtype(dtype))
 
 
 def identity(n: int, dtype: Any = float) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from math import prod as product
 from typing import Any
@@ -13,7 +12,7 @@ from fgrad.core.bind import bind
 from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor
-from fgrad.ops.arguments import as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, axis_tuple, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import add, divide, multiply, negative, subtract
 from fgrad.ops.declare import batch_over_axis, linear, stands_for, untraced_by
 from fgrad.ops.indexing import getitem
@@ -74,7 +73,7 @@ def diff(
     Tensor([1., 3., 5.], dtype=float64)
     """
     operand = as_operand(a)
-    times = operator.index(n)
+    times = as_integer(n, "diff", "n is an integer")
     if times < 0:
         message = f"[diff] is taken n >= 0 times, not {times}"
         raise ShapeError(at_user_line(message))

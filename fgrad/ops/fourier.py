@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, dtype_of, shape_of
 from fgrad.ops.arithmetic import conj, multiply
 from fgrad.ops.declare import batch_over_axes, linear, stands_for
 from fgrad.ops.padding import pad
@@ -198,7 +197,7 @@ def transform_length(n: Any, operation: str) -> int:
     Raises:
         ShapeError: when it is less.
     """
-    length = operator.index(n)
+    length = as_integer(n, operation, "the number of points is an integer")
     if length < 1:
         message = f"[{operation}] the transform has at least one point, and not {length}; a longer n pads with zeros"
         raise ShapeError(at_user_line(message))

@@ -7,7 +7,6 @@ Functions, chapters 6 and 23.
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +15,7 @@ from fgrad.core.bind import bind, bind1, bind2
 from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.tensor import ArrayLike, Tensor
+from fgrad.ops.arguments import as_integer
 from fgrad.ops.arithmetic import add, multiply, multiply_no_nan, subtract
 from fgrad.ops.declare import batch_elementwise, elementwise, elementwise_jvp
 from fgrad.ops.special import by_kernel, kernel_evaluator, kernel_rule
@@ -319,7 +319,7 @@ def polygamma(n: int, x: ArrayLike, /) -> Tensor:
     >>> fg.special.polygamma(1, fg.asarray([1.0]))
     Tensor([1.64493407], dtype=float64)
     """
-    order = operator.index(n)
+    order = as_integer(n, "polygamma", "the order is an integer")
     if order < 0:
         message = f"[polygamma] the order is {order}; it is at least 0"
         raise ShapeError(at_user_line(message))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from math import prod as product
 from typing import Any
@@ -13,7 +12,7 @@ from fgrad.core.bind import bind
 from fgrad.core.errors import DtypeError, IndexingError, ShapeError, at_user_line
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, dtype_of, numeric_dtype, shape_of, shape_tuple
+from fgrad.ops.arguments import as_integer, as_operand, dtype_of, numeric_dtype, shape_of, shape_tuple
 from fgrad.ops.arithmetic import divide, multiply, sign
 from fgrad.ops.creation import linspace
 from fgrad.ops.declare import batch_elementwise, constant, stands_for, untraced_by
@@ -326,7 +325,8 @@ def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Tens
         raise ShapeError(at_user_line(message))
     wanted = np.promote_types(dtype_of(operand), int)
     operand = operand if dtype_of(operand) == wanted else convert(operand, wanted)
-    return powers_of(operand, shape[0] if N is None else operator.index(N), increasing=increasing)
+    count = shape[0] if N is None else as_integer(N, "vander", "N is an integer")
+    return powers_of(operand, count, increasing=increasing)
 
 
 # Positions in row-major order and in each axis.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from math import prod as product
 from typing import Any
@@ -16,7 +15,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, numeric_dtype, shape_of
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, numeric_dtype, shape_of
 from fgrad.ops.arithmetic import add, multiply
 from fgrad.ops.declare import as_batch, batch_size, constant, stands_for, untraced_by
 from fgrad.ops.index import (
@@ -620,7 +619,8 @@ def one_hot(labels: ArrayLike, num_classes: int, dtype: Any = np.float32) -> Ten
     if operand.dtype.kind not in "iu":
         message = f"[one_hot] labels are integers, not {operand.dtype}; convert them with astype(int)"
         raise DtypeError(at_user_line(message))
-    return bind(one_hot_p, operand, num_classes=operator.index(num_classes), dtype=numeric_dtype(dtype))
+    count = as_integer(num_classes, "one_hot", "num_classes is an integer")
+    return bind(one_hot_p, operand, num_classes=count, dtype=numeric_dtype(dtype))
 
 
 operations.getitem = getitem

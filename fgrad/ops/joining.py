@@ -14,7 +14,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, numeric_dtype
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, numeric_dtype
 from fgrad.ops.declare import as_batch, batch_size, stands_for, untraced_by
 from fgrad.ops.indexing import getitem
 from fgrad.ops.shaping import expand_dims, ravel
@@ -225,7 +225,7 @@ def array_split(x: ArrayLike, /, indices_or_sections: int | Sequence[int], axis:
         each, extra = divmod(length, sections)
         cuts = [part * each + min(part, extra) for part in range(1, sections)]
     else:
-        cuts = [operator.index(cut) for cut in indices_or_sections]
+        cuts = [as_integer(cut, "array_split", "a place to split at is an integer") for cut in indices_or_sections]
     starts, stops = [0, *cuts], [*cuts, length]
     lead = [slice(None)] * place
     return [getitem(operand, (*lead, slice(start, stop))) for start, stop in zip(starts, stops, strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Iterable
 from math import prod as product
 from typing import Any
@@ -15,7 +14,7 @@ from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arguments import as_operand, axis_index, shape_of
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, shape_of
 from fgrad.ops.arithmetic import multiply, negative, subtract
 from fgrad.ops.contractions import matmul
 from fgrad.ops.declare import lead_axes, stands_for, untraced_by
@@ -465,7 +464,7 @@ def tensorinv(a: ArrayLike, ind: int = 2) -> Tensor:
     (2, 3, 6)
     """
     operand = as_operand(a)
-    count = operator.index(ind)
+    count = as_integer(ind, "tensorinv", "ind is an integer")
     shape = shape_of(operand)
     rows, columns = shape[:count], shape[count:]
     if count <= 0 or product(rows) != product(columns):

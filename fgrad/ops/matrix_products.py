@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Sequence
 from math import prod as product
@@ -15,7 +14,7 @@ from fgrad.core.errors import DtypeError, ShapeError, at_user_line, refuse_out
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, ConcreteTensor, Tensor, adopt, to_tensor
-from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, dtype_of, shape_of
 from fgrad.ops.arithmetic import conj, multiply, subtract
 from fgrad.ops.contractions import (
     diagonal,
@@ -427,7 +426,7 @@ def diag(v: ArrayLike, k: int = 0) -> Tensor:
             [0., 2.]], dtype=float64)
     """
     operand = as_operand(v)
-    rank, offset = len(shape_of(operand)), operator.index(k)
+    rank, offset = len(shape_of(operand)), as_integer(k, "diag", "k is an integer")
     if rank == 1:
         return _diagonal_matrix(operand, offset)
     if rank == 2:
@@ -451,7 +450,7 @@ def diagflat(v: ArrayLike, k: int = 0) -> Tensor:
     operand = as_operand(v)
     shape = shape_of(operand)
     flat = operand if len(shape) == 1 else reshape_to(operand, (product(shape),))
-    return _diagonal_matrix(flat, operator.index(k))
+    return _diagonal_matrix(flat, as_integer(k, "diagflat", "k is an integer"))
 
 
 def block_diag(*arrs: ArrayLike) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from math import prod as product
 from typing import Any
 
@@ -13,7 +12,7 @@ from fgrad.core.errors import DtypeError, ShapeError, at_user_line
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arguments import as_operand, dtype_of, is_inexact, shape_of
+from fgrad.ops.arguments import as_integer, as_operand, dtype_of, is_inexact, shape_of
 from fgrad.ops.arithmetic import divide_no_nan, multiply, multiply_no_nan
 from fgrad.ops.declare import batch_size
 from fgrad.ops.indexing import take
@@ -258,7 +257,7 @@ def _prepare(operation: str, data: Any, segment_ids: Any, num_segments: Any) -> 
     if num_segments is None:
         labels = known_values(ids, operation, "give the number of segments, num_segments=")
         return entries, ids, max(int(labels.max(initial=-1)) + 1, 0)
-    count = operator.index(num_segments)
+    count = as_integer(num_segments, operation, "num_segments is an integer")
     if count < 0:
         message = f"[{operation}] num_segments is at least 0, not {count}"
         raise ShapeError(at_user_line(message))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from fgrad.core.errors import ShapeError, at_user_line
 from fgrad.core.primitive import Primitive
 from fgrad.core.shape import ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.tensor import ArrayLike, Tensor, adopt
-from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, dtype_of, shape_of
 from fgrad.ops.declare import batch_by_example, batch_size, constant, stands_for, untraced_by
 from fgrad.ops.indexing import getitem, take
 from fgrad.ops.joining import concatenate, stack
@@ -124,7 +123,7 @@ def _unique_parts(
         known = known_values(operand, operation, _SIZE)
         _, first, inverse, counts = adopted(_find_unique(known, place, equal_nan))
         return take(lanes, first, along), first, inverse, counts
-    count = operator.index(size)
+    count = as_integer(size, operation, "size is an integer")
     if count < 0 or (count and not shape_of(lanes)[along]):
         message = f"[{operation}] size={count} of the distinct elements of shape {shape}"
         raise ShapeError(at_user_line(message))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from math import prod as product
 from typing import Any
@@ -16,6 +15,7 @@ from fgrad.core.primitive import Primitive
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor, to_tensor
 from fgrad.ops.arguments import (
+    as_integer,
     as_operand,
     axis_index,
     axis_tuple,
@@ -413,10 +413,10 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], axis: int | Sequence[int] 
     """
     operand = as_operand(x)
     # An array or a Tensor of shape () is one number, though its class can be iterated over.
-    shift = operator.index(shift) if getattr(shift, "shape", None) == () else shift  # type: ignore[arg-type]
+    shift = as_integer(shift, "roll", "a shift is an integer") if getattr(shift, "shape", None) == () else shift
     if axis is None:
         if isinstance(shift, Iterable):
-            shift = sum(operator.index(one) for one in shift)
+            shift = sum(as_integer(one, "roll", "a shift is an integer") for one in shift)
         return reshape_to(roll(ravel(operand), shift, 0), operand.shape)
     axes = tuple(axis) if isinstance(axis, Iterable) else (axis,)
     shifts = tuple(shift) if isinstance(shift, Iterable) else (shift,)
@@ -428,7 +428,8 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], axis: int | Sequence[int] 
         message = f"[roll] {len(shifts)} shifts were given for {len(axes)} axes"
         raise ShapeError(at_user_line(message))
     places = tuple([axis_index(one, len(operand.shape), "roll") for one in axes])
-    return bind(roll_p, operand, shifts=tuple([operator.index(one) for one in shifts]), axes=places)
+    steps = tuple([as_integer(one, "roll", "a shift is an integer") for one in shifts])
+    return bind(roll_p, operand, shifts=steps, axes=places)
 
 
 @stands_for(np.tile)

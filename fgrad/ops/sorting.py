@@ -13,7 +13,7 @@ from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
 from fgrad.core.shape import Shape, ShapeDtype
 from fgrad.core.tensor import ArrayLike, Tensor
-from fgrad.ops.arguments import as_operand, axis_index, dtype_of, shape_of
+from fgrad.ops.arguments import as_integer, as_operand, axis_index, dtype_of, shape_of
 from fgrad.ops.declare import as_batch, batch_over_axis, batch_size, constant, stands_for
 from fgrad.ops.shaping import ravel
 from fgrad.ops.structure import convert
@@ -438,7 +438,7 @@ def top_k(x: ArrayLike, k: int, axis: int = -1, largest: bool = True, sorted: bo
     """
     operand, place = _lanes(x, axis, "top_k")
     length = shape_of(operand)[place]
-    count = int(k)
+    count = as_integer(k, "top_k", "k is an integer")
     if not 0 <= count <= length:
         message = f"[top_k] k={count} of an axis of length {length}, in shape {shape_of(operand)}"
         raise ShapeError(at_user_line(message))
