@@ -56,7 +56,7 @@ def _over_one_axis(name):
 
 def log_ndtr_curvature(x):
     """s (x + s), with s the density over the distribution function of the normal distribution."""
-    slope = np.exp(-(x**2) / 2 - scipy_special.log_ndtr(x)) / np.sqrt(2 * np.pi)
+    slope = np.sqrt(2 / np.pi) / scipy_special.erfcx(-x / np.sqrt(2))  # to the last digits, which x + s cancels
     return slope * (x + slope)
 
 
