@@ -140,7 +140,8 @@ PAIR_ROWS = [
             lambda s: arrays("f", s), several=False, keepdims=False, min_dims=1, min_side=1, period=st.just(5.0)
         ).filter(lambda c: c.kwargs.get("axis", 0) is not None),
         np.unwrap,
-        over_axes(smooth_arrays, several=False, keepdims=False, min_dims=1, min_side=1).filter(
+        # No difference comes near to pi, where there is a jump.
+        over_axes(lambda s: smooth_arrays(s, -1.5, 1.5), several=False, keepdims=False, min_dims=1, min_side=1).filter(
             lambda c: c.kwargs.get("axis", 0) is not None
         ),
         ("unwrap",),
