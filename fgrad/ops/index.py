@@ -127,7 +127,7 @@ def _index_array(item: Any) -> Any:
     except DtypeError:
         array = None
     if array is None or array.dtype.kind not in "biu":
-        what = f"{with_article(type(item))}" if array is None else f"{array.dtype}"
+        what = with_article(type(item)) if array is None else f"{array.dtype}"
         message = f"an index is made of integers, slices, None, ..., and arrays of integers or booleans, not {what}"
         raise IndexingError(at_user_line(message))
     if not array.shape and not isinstance(array, Tracer) and array.dtype.kind != "b":

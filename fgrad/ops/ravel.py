@@ -101,7 +101,7 @@ def ravel_tree(tree: Any) -> tuple[Tensor, Unravel]:
     found, structure = flatten_with_path(tree)
     for path, leaf in found:
         if not isinstance(leaf, NUMERIC):
-            kind = "a random key" if isinstance(leaf, Key) else f"{with_article(type(leaf))}"
+            kind = "a random key" if isinstance(leaf, Key) else with_article(type(leaf))
             message = f"tree.ravel makes a vector of numbers and arrays, and tree{path} is {kind}"
             raise TreeError(at_user_line(message))
     avals = [shape_dtype_of(leaf) for _, leaf in found]
