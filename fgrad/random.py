@@ -31,12 +31,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fgrad.core.bind import bind, bind_creation
-from fgrad.core.errors import DtypeError, FgradError, ShapeError, at_user_line, with_article
+from fgrad.core.errors import DtypeError, ShapeError, at_user_line, with_article
 from fgrad.core.key import Key
 from fgrad.core.reuse import StrictKeys, consume, strict_keys
 from fgrad.core.shape import PYTHON_NUMBERS, Shape
 from fgrad.core.tensor import ArrayLike, Tensor, adopt
-from fgrad.ops.arguments import as_operand, axis_index, shape_of, shape_tuple
+from fgrad.ops.arguments import as_operand, axis_index, integer_or_none, shape_of, shape_tuple
 from fgrad.ops.distributions import (
     bernoulli_p,
     choose,
@@ -121,13 +121,10 @@ def key(seed: int) -> Key:
 
 
 def _count(value: Any, expectation: str) -> int:
-    try:
-        number = operator.index(value)
-    except FgradError:
-        raise  # a tracer has no value to give, and says so
-    except TypeError:
+    number = integer_or_none(value)
+    if number is None:
         message = f"{expectation}, not {with_article(type(value))}: {value!r:.80}"
-        raise DtypeError(at_user_line(message)) from None
+        raise DtypeError(at_user_line(message))
     if number < 0:
         message = f"{expectation}, and a negative one is none: {number}"
         raise ShapeError(at_user_line(message))

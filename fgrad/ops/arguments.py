@@ -19,6 +19,7 @@ __all__ = [
     "axis_tuple",
     "check_device",
     "dtype_of",
+    "integer_or_none",
     "is_inexact",
     "number_of_dtype",
     "numeric_dtype",
@@ -100,19 +101,27 @@ def _is_one(value: Any) -> bool:
     return not isinstance(value, Iterable) or isinstance(value, str) or getattr(value, "shape", None) == ()
 
 
+def integer_or_none(value: Any) -> int | None:
+    """The value as an int; None when it is no integer. One that is traced raises, and says what to do."""
+    try:
+        return operator.index(value)
+    except FgradError:
+        raise
+    except TypeError:
+        return None
+
+
 def as_integer(value: Any, operation: str, rule: str) -> int:
     """An argument that must be an integer as an int; `rule` says so in the message, as "k is an integer" does.
 
     Raises:
         TypeError: when it is none.
     """
-    try:
-        return operator.index(value)
-    except FgradError:  # a value that is traced says why it is none, and what to do
-        raise
-    except TypeError:
+    integer = integer_or_none(value)
+    if integer is None:
         message = f"[{operation}] {rule}, not {value!r:.80}"
-        raise TypeError(at_user_line(message)) from None
+        raise TypeError(at_user_line(message))
+    return integer
 
 
 def axis_index(axis: Any, ndim: int, operation: str) -> int:

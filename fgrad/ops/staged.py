@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from fgrad.core.batching import BatchTracer, open_batch
 from fgrad.core.bind import Tracer, bind, staging
-from fgrad.core.errors import DtypeError, FgradError, ShapeError, TreeError, at_user_line, with_article
+from fgrad.core.errors import DtypeError, ShapeError, TreeError, at_user_line, with_article
 from fgrad.core.graph import Graph, Literal, Variable
 from fgrad.core.key import Key
 from fgrad.core.primal import PrimalTracer
@@ -21,6 +20,7 @@ from fgrad.core.reuse import alternatives
 from fgrad.core.shape import PYTHON_NUMBERS, ShapeDtype, result_dtype, shape_dtype_of
 from fgrad.core.staging import stage, stage_closed
 from fgrad.core.tensor import NUMERIC, ConcreteTensor, Tensor, adopt, to_tensor
+from fgrad.ops.arguments import integer_or_none
 from fgrad.ops.structure import convert, fit_tangent, unbroadcast
 
 __all__ = [
@@ -239,13 +239,10 @@ def require_count(value: Any, operation: str, name: str, least: int = 0) -> int:
         DtypeError, ShapeError: when it is no integer, or less than the least.
         TracerConversionError: when it has no value.
     """
-    try:
-        count = operator.index(value)
-    except FgradError:
-        raise  # a tracer has no value to give, and says so
-    except TypeError:
+    count = integer_or_none(value)
+    if count is None:
         message = f"[{operation}] {name} is {describe(value)}, and it must be an integer"
-        raise DtypeError(at_user_line(message)) from None
+        raise DtypeError(at_user_line(message))
     if count < least:
         message = f"[{operation}] {name} is {count}, and it must be at least {least}"
         raise ShapeError(at_user_line(message))
