@@ -10,13 +10,13 @@ from fgrad.core.buffers import MANY_ELEMENTS, empty_array
 from fgrad.core.shape import PYTHON_NUMBERS
 from fgrad.core.tensor import ConcreteTensor, adopt
 
-__all__ = ["blockwise", "evaluate_in_blocks", "is_composed"]
+__all__ = ["blockwise"]
 
 # Small enough that intermediate results of any dtype but complex128 come from memory that the process has.
 _BLOCK = 1 << 14
 
 
-def is_composed(formula: Callable[..., Any]) -> bool:
+def _is_composed(formula: Callable[..., Any]) -> bool:
     """Whether the formula is written with two functions or more, as ``multiply(g, cos(x))`` is."""
     code = getattr(formula, "__code__", None)
     return code is None or len(code.co_names) > 1
@@ -24,19 +24,19 @@ def is_composed(formula: Callable[..., Any]) -> bool:
 
 def blockwise(formula: Callable[..., Any]) -> Callable[..., Any]:
     """The formula, evaluated in blocks where there are many elements; one of a single step is returned as it is."""
-    if not is_composed(formula):
+    if not _is_composed(formula):
         return formula
 
     @functools.wraps(formula)
     def evaluate(g: Any, out: Any, *operands: Any) -> Any:
         if type(out) is ConcreteTensor and out._array.size >= MANY_ELEMENTS:
-            return evaluate_in_blocks(formula, g, out, *operands)
+            return _evaluate_in_blocks(formula, g, out, *operands)
         return formula(g, out, *operands)
 
     return evaluate
 
 
-def evaluate_in_blocks(formula: Callable[..., Any], g: Any, out: ConcreteTensor, *operands: Any) -> Any:
+def _evaluate_in_blocks(formula: Callable[..., Any], g: Any, out: ConcreteTensor, *operands: Any) -> Any:
     """``formula(g, out, *operands)``, elementwise, to the bit, without arrays of full size but that of its result.
 
     That is for concrete operands of the shape of `out`, and single numbers; with others, such as those that a transform

@@ -12,7 +12,6 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from fgrad.core.bind import bind
-from fgrad.core.buffers import MANY_ELEMENTS
 from fgrad.core.errors import DtypeError, ShapeError
 from fgrad.core.methods import operations
 from fgrad.core.primitive import Primitive, register
@@ -20,7 +19,7 @@ from fgrad.core.protocols import FUNCTION_COUNTERPARTS, UFUNC_COUNTERPARTS
 from fgrad.core.shape import ShapeDtype, shape_dtype_of
 from fgrad.core.tensor import ConcreteTensor, adopt, to_tensor
 from fgrad.ops.arguments import shape_of
-from fgrad.ops.blocks import blockwise, evaluate_in_blocks, is_composed
+from fgrad.ops.blocks import blockwise
 from fgrad.ops.structure import broadcast, fit_tangent, reshape_to, unbroadcast
 
 __all__ = [
@@ -151,20 +150,16 @@ def elementwise(
 
 
 def _elementwise_vjp(partials: tuple[Partial, ...]) -> Callable[..., tuple[Any, ...]]:
+    partials = tuple(map(blockwise, partials))
     if len(partials) == 1:
         (partial,) = partials
 
         def unary(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
             return (partial(g, out, x),)
 
-        def unary_of_steps(g: Any, needed: Any, out: Any, x: Any) -> tuple[Any]:
-            if type(out) is ConcreteTensor and out._array.size >= MANY_ELEMENTS:
-                return (evaluate_in_blocks(partial, g, out, x),)
-            return (partial(g, out, x),)
-
-        return unary_of_steps if is_composed(partial) else unary
+        return unary
     if len(partials) == 2:
-        left, right = map(blockwise, partials)
+        left, right = partials
 
         def binary(g: Any, needed: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]:
             return (
