@@ -81,12 +81,10 @@ def _call_with_options(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[s
     counterpart = _find(UFUNC_COUNTERPARTS, ufunc)
     if counterpart is None:
         refuse_ufunc(ufunc)
-    further: dict[str, Any] = {}
-    if not _SPECIAL_OPTIONS.issuperset(options):
-        further = {key: value for key, value in options.items() if key not in _SPECIAL_OPTIONS}
-        if further.get("where") is True:
-            del further["where"]
-        _refuse_unknown(f"np.{ufunc.__name__}", counterpart, further)
+    further = {key: value for key, value in options.items() if key not in _SPECIAL_OPTIONS}
+    if further.get("where") is True:
+        del further["where"]
+    _refuse_unknown(f"np.{ufunc.__name__}", counterpart, further)
     if not _LOOP_OPTIONS.isdisjoint(options):
         inputs = convert_for_loop(ufunc, inputs, options, operations.convert)
     return counterpart(*inputs, **further)

@@ -398,7 +398,7 @@ def _order(optimize: Any) -> Any:
     """The argument `optimize` as a hashable value."""
     if isinstance(optimize, list | tuple):
         return tuple([step if isinstance(step, str) else tuple(step) for step in optimize])
-    return optimize
+    return "greedy" if optimize is True else optimize
 
 
 @stands_for(np.einsum)
@@ -439,8 +439,7 @@ def einsum(*args: Any, optimize: Any = True, dtype: Any = None, out: None = None
     subscripts, given = (args[0], args[1:]) if args and isinstance(args[0], str) else _from_lists(args)
     operands = [as_operand(value) for value in given]
     try:
-        order = "greedy" if optimize is True else _order(optimize)
-        steps = _plan_steps(subscripts.replace(" ", ""), tuple([x.shape for x in operands]), order)
+        steps = _plan_steps(subscripts.replace(" ", ""), tuple([x.shape for x in operands]), _order(optimize))
     except ShapeError as reason:
         avals = " and ".join([str(shape_dtype_of(x)) for x in operands])
         message = f"[einsum] {subscripts!r} on {avals or 'no operands'}: {reason.args[0]}"

@@ -186,10 +186,10 @@ def _evaluate_lstsq(a: Array, b: Array, rcond: float | None) -> tuple[Any, Any, 
 def _evaluate_without_residuals(a: Any, b: Any, rcond: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     """What NumPy gives where there are no residuals; None where it refuses, which `lstsq` explains then."""
     try:
-        x, residuals, rank, values = np.linalg.lstsq(a, b, rcond)
+        x, rank, values = _evaluate_lstsq(a, b, rcond)
     except (TypeError, np.linalg.LinAlgError):
         return None
-    return adopt(x), adopt(residuals), adopt(np.asarray(rank, np.int32)), adopt(values)
+    return adopt(x), adopt(np.zeros(0, values.dtype)), adopt(rank), adopt(values)
 
 
 def _cutoff(a: Any, rcond: float | None) -> float:
@@ -322,8 +322,10 @@ def lstsq(
                 f"shape depends on values; with numpy_resid=False they have their full shape always. {error}"
             )
             raise TracerConversionError(message) from None
-    residuals: Any = adopt(np.zeros(0, values.dtype))
+    residuals: Any
     if has_residuals:
         rest = subtract(columns, matmul(matrix, x))
         residuals = reduce_sum(square(modulus(rest) if rest.dtype.kind == "c" else rest), (0,))
+    else:
+        residuals = adopt(np.zeros(0, values.dtype))
     return reshape_to(x, x.shape[:1]) if rank_of_right == 1 else x, residuals, rank, values
