@@ -120,7 +120,8 @@ class Graph:
                 operands = [_read(environment, operand) for operand in equation.operands]
                 out = bind(equation.primitive, *operands, **dict(equation.params))
                 results = out if equation.primitive.multiple_results else (out,)
-                _require_kinds(equation, results)
+                if type(out) in PYTHON_NUMBERS or equation.primitive.multiple_results:
+                    _require_kinds(equation, results)
                 environment.update(zip(equation.results, results, strict=True))
                 for variable in finished:
                     del environment[variable]
@@ -187,7 +188,7 @@ def _type_of_input(value: Any, expected: ShapeDtype, position: int) -> ShapeDtyp
         return shape_dtype_of(value)
     except AttributeError:
         message = f"input {position} is of type {type(value).__name__} where {expected} is expected"
-        raise DtypeError(message) from None
+        raise DtypeError(at_user_line(message)) from None
 
 
 def _require_kinds(equation: Equation, results: Sequence[Any]) -> None:
