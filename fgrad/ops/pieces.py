@@ -135,9 +135,10 @@ def _known_pieces(points: Tensor, conditions: list[Any], funclist: Sequence[Any]
     found = [piece(select(mask), *args, **kw) if callable(piece) else piece for mask, piece in present]
     values = [to_tensor(number_of_dtype(value, points.dtype, "piecewise")) for value in found]
     out = np.zeros(points.shape, points.dtype)
-    if all([type(value) is ConcreteTensor for value in values]):
-        for (mask, _), value in zip(present, values, strict=True):
-            out[mask] = value._array  # type: ignore[attr-defined]
+    known = [value._array for value in values if type(value) is ConcreteTensor]
+    if len(known) == len(values):
+        for (mask, _), array in zip(present, known, strict=True):
+            out[mask] = array
         return adopt(out)
     result: Any = adopt(out)
     for (mask, _), value in zip(present, values, strict=True):

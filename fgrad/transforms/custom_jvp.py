@@ -138,7 +138,7 @@ def _require_zeros(tangents: list[Any], call: JvpCall) -> None:
     NaN is let through: at a pole a linear rule multiplies zero by infinity.
     """
     for tangent in tangents:
-        if type(tangent) is ConcreteTensor and np.any(np.abs(tangent) > 0):
+        if type(tangent) is ConcreteTensor and (np.abs(tangent._array) > 0).any():
             message = (
                 f"[custom_jvp] the rule of {call.owner.name} is not linear in its tangents: where they are zero, its "
                 f"tangent_out is not. Every term of it has to be a product with a tangent"
